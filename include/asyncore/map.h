@@ -1,0 +1,60 @@
+/*
+ * The socket map: an ordered set of channels, and the event_base that serves them.
+ *
+ * A channel is owned by its map from its construction to its destruction. It is in the map
+ * (counted, served, seen by the loop) from add_channel to del_channel, in that order; one that
+ * comes back goes last. One thread at a time may use a map, its channels and its base.
+ *
+ * Wherever a map is asked for, NULL is the process's default map (Python: asyncore.socket_map).
+ */
+#ifndef ASYNCORE_MAP_H
+#define ASYNCORE_MAP_H
+
+#include <asyncore/export.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+
+ASYNCORE_BEGIN_DECLS
+
+struct event_base;
+struct asyncore_dispatcher;
+struct asyncore_map;
+
+/* A new, empty map. With a base, the base is borrowed: it stays the caller's and must outlive the
+ * map. With NULL the map makes a base of its own and frees it.
+ * NULL with errno: ENOMEM, EMFILE, ENFILE. Python: a dict. */
+ASYNCORE_API struct asyncore_map *asyncore_map_new(struct event_base *base);
+
+/* Closes the map's channels, destroys those that nobody has a reference to, and frees the map
+ * when the last of them is gone. Called in a handler, it waits for the end of the pass: what is
+ * ready and has not been served is dropped, and the loops of this map return ASYNCORE_LOOP_EMPTY.
+ * Errors of the channels' close are ignored. NULL is allowed, and does nothing; freeing the
+ * default map makes the next use of it start with a new one. */
+ASYNCORE_API void asyncore_map_free(struct asyncore_map *map);
+
+/* The default map, made at its first use, on a base of its own. NULL with errno as
+ * asyncore_map_new. Python: asyncore.socket_map. */
+ASYNCORE_API struct asyncore_map *asyncore_socket_map(void);
+
+/* The base that serves the map, to add other events to. NULL only when the default map could not
+ * be made. */
+ASYNCORE_API struct event_base *asyncore_map_base(struct asyncore_map *map);
+
+/* How many channels are in the map. Python: len(map). */
+ASYNCORE_API size_t asyncore_map_length(const struct asyncore_map *map);
+
+/* The channel after d in the map's order, or the first one for NULL; NULL at the end. To go on
+ * after closing d, take the next one first. Python: iter(map.values()). */
+ASYNCORE_API struct asyncore_dispatcher *asyncore_map_next(const struct asyncore_map *map,
+                                                           const struct asyncore_dispatcher *d);
+
+/* Calls close of every channel in the map, in order, then takes out what has stayed in. An error
+ * of a close ends it and is returned, and the rest stays as it is: except -EBADF, which never
+ * does, and, with ignore_all, every error but ASYNCORE_EXIT_NOW. Otherwise 0.
+ * Python: asyncore.close_all(map=None, ignore_all=False). */
+ASYNCORE_API int asyncore_close_all(struct asyncore_map *map, bool ignore_all);
+
+ASYNCORE_END_DECLS
+
+#endif

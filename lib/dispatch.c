@@ -1,0 +1,189 @@
+/*
+ * Dispatch: the handlers of channels that are ready, and where their errors go.
+ *
+ * A handler may close any channel, give it another socket, or run a pass of its own: the walk over
+ * the batch stands it, and whatever a channel was ready for belongs to the socket that it had.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+
+/* A handler's error: 0 when it is dealt with, otherwise what leaves the loop. */
+static int deal_with(struct channel *c, int error)
+{
+    int r;
+
+    if (error == -EAGAIN)
+        return 0;
+    if (error == ASYNCORE_EXIT_NOW)
+        return error;
+    r = asyncore_handle_error(dispatcher_of(c));
+    return r == -EAGAIN || r > 0 ? 0 : r;
+}
+
+static void begin(struct channel *c)
+{
+    dispatcher_of(c)->map->error.error = 0;
+    c->refs++;
+}
+
+static int end(struct channel *c, int result)
+{
+    dispatcher_of(c)->map->accepted = -1;
+    if (c->on_change)
+        channel_touch(c);
+    channel_release(c);
+    return result < 0 ? result : 0;
+}
+
+static int serve(struct asyncore_dispatcher *d, int (*handler)(struct asyncore_dispatcher *))
+{
+    struct channel *c = channel_of(d);
+    int r;
+
+    begin(c);
+    r = handler(d);
+    if (__builtin_expect(r < 0, 0))
+        r = deal_with(c, r);
+    return end(c, r);
+}
+
+int asyncore_read(struct asyncore_dispatcher *d)
+{
+    return serve(d, asyncore_handle_read_event);
+}
+
+int asyncore_write(struct asyncore_dispatcher *d)
+{
+    return serve(d, asyncore_handle_write_event);
+}
+
+int asyncore_exception(struct asyncore_dispatcher *d)
+{
+    return serve(d, asyncore_handle_expt_event);
+}
+
+/* --- poll's way ------------------------------------------------------------------------------ */
+
+static bool has_data(const struct channel *c)
+{
+    int waiting = 0;
+
+    if (!c->socket)
+        return false;
+    if (HAS(c->socket->cls, pending) && c->socket->cls->pending(c->socket) > 0)
+        return true;
+    return ioctl(c->socket->fd, FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
+static int hang_up(struct channel *c, int flags)
+{
+    /* What has arrived is read first; then recv says that it is the end, or this does. */
+    if ((flags & POLLIN) && has_data(c))
+        return 0;
+    return asyncore_handle_close(dispatcher_of(c));
+}
+
+static int serve_flags(struct channel *c, int flags)
+{
+    static const struct {
+        int flags;
+        int (*handler)(struct asyncore_dispatcher *);
+    } steps[] = {
+        {POLLIN, asyncore_handle_read_event},
+        {POLLOUT, asyncore_handle_write_event},
+        {POLLPRI, asyncore_handle_expt_event},
+    };
+    const unsigned generation = c->generation;
+    int r = 0;
+
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        if ((flags & steps[i].flags) && c->generation == generation)
+            r = steps[i].handler(dispatcher_of(c));
+        if (r < 0 && r != -EAGAIN)
+            return r;
+    }
+    if ((flags & (POLLHUP | POLLERR | POLLNVAL)) && c->generation == generation)
+        return hang_up(c, flags);
+    return 0;
+}
+
+int asyncore_readwrite(struct asyncore_dispatcher *d, int flags)
+{
+    struct channel *c = channel_of(d);
+    int r;
+
+    begin(c);
+    r = serve_flags(c, flags);
+    if (r < 0 && error_is_disconnect(r))
+        r = asyncore_handle_close(d);
+    else if (r < 0)
+        r = deal_with(c, r);
+    return end(c, r);
+}
+
+/* --- the batch ------------------------------------------------------------------------------- */
+
+static int flags_of(unsigned ready)
+{
+    return (ready & ASYNCORE_READ ? POLLIN : 0) | (ready & ASYNCORE_WRITE ? POLLOUT : 0) |
+           (ready & READY_EXPT ? POLLPRI : 0) | (ready & READY_HANGUP ? POLLHUP : 0);
+}
+
+static int serve_ready(struct channel *c, unsigned ready)
+{
+    struct asyncore_dispatcher *d = dispatcher_of(c);
+    int r;
+
+    if (ready == ASYNCORE_READ)
+        r = asyncore_read(d);
+    else if (ready == ASYNCORE_WRITE)
+        r = asyncore_write(d);
+    else if (ready == READY_EXPT)
+        r = asyncore_exception(d);
+    else
+        r = asyncore_readwrite(d, flags_of(ready));
+    /* Who was written to may want it again, or its socket has changed its mind. */
+    if ((ready & ASYNCORE_WRITE) ||
+        (c->socket && (HAS(c->socket->cls, pending) || HAS(c->socket->cls, want))))
+        channel_touch(c);
+    return r;
+}
+
+/* Calls what the channels are ready for and mask has. */
+static int walk(struct asyncore_map *map, unsigned mask)
+{
+    struct batch *batch = map->batch;
+    struct channel *c;
+    int r = 0;
+
+    batch->next = TAILQ_FIRST(&batch->channels);
+    while (r == 0 && !loop_is_stopped(map) && (c = batch->next)) {
+        unsigned ready = c->ready & mask;
+
+        batch->next = TAILQ_NEXT(c, in_batch);
+        c->ready &= (uint8_t)~mask;
+        if (c->ready == 0)
+            batch_remove(c);
+        if (ready != 0 && c->place == PLACE_IN_MAP)
+            r = serve_ready(c, ready);
+    }
+    return r;
+}
+
+int dispatch_batch(struct asyncore_map *map, bool use_poll)
+{
+    static const unsigned phases[] = {ASYNCORE_READ, ASYNCORE_WRITE, READY_EXPT, READY_HANGUP};
+    int r = 0;
+
+    if (!map->batch->sorted)
+        batch_sort(map->batch);
+    if (use_poll)
+        return walk(map, ~0U);
+    for (size_t i = 0; r == 0 && i < sizeof phases / sizeof *phases; i++)
+        if (map->batch->ready & phases[i])
+            r = walk(map, phases[i]);
+    return r;
+}

@@ -1,0 +1,279 @@
+/*
+ * dispatcher: its construction, its state, and the defaults of its methods.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* --- construction and close ------------------------------------------------------------------ */
+
+/* What a socket that came from elsewhere is: connected, listening, or neither. */
+static int look_at(struct asyncore_dispatcher *d)
+{
+    struct channel *c = channel_of(d);
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    int listening = 0;
+    int r = asyncore_getpeername(d, (struct sockaddr *)&peer, &length);
+
+    if (r == 0) {
+        asyncore_set_connected(d, true);
+        return address_set(&c->addr, (struct sockaddr *)&peer, length);
+    }
+    if (r != -ENOTCONN && r != -EINVAL)
+        return r;
+    length = sizeof listening;
+    r = asyncore_getsockopt(d, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length);
+    if (r == 0 && listening) {
+        asyncore_set_accepting(d, true);
+        length = sizeof peer;
+        if (asyncore_getsockname(d, (struct sockaddr *)&peer, &length) == 0)
+            r = address_set(&c->addr, (struct sockaddr *)&peer, length);
+    }
+    return r == -ENOMEM ? r : 0;
+}
+
+int asyncore_dispatcher_init(struct asyncore_dispatcher *d, int sock)
+{
+    struct asyncore_map *map = d->map;
+    bool accepted = sock >= 0 && sock == map->accepted;
+    int r;
+
+    if (sock < 0)
+        return 0;
+    r = asyncore_set_socket(d, sock, NULL);
+    if (r < 0 || !accepted)
+        return r < 0 ? r : look_at(d);
+    /* It is connected, even if its peer has gone since and getpeername would not say so. */
+    map->accepted = -1;
+    asyncore_set_connected(d, true);
+    return address_set(&channel_of(d)->addr, (struct sockaddr *)&map->accepted_addr,
+                       map->accepted_len);
+}
+
+int asyncore_dispatcher_close(struct asyncore_dispatcher *d)
+{
+    struct channel *c = channel_of(d);
+    int r;
+
+    d->connected = d->accepting = d->connecting = false;
+    r = channel_drop_socket(c, false);
+    c->closed = true;
+    if (c->place != PLACE_DOOMED)
+        map_place(c, PLACE_DOOMED);
+    return r == -ENOTCONN || r == -EBADF ? 0 : r;
+}
+
+/* --- state ----------------------------------------------------------------------------------- */
+
+void asyncore_set_connected(struct asyncore_dispatcher *d, bool value)
+{
+    d->connected = value;
+    channel_touch(channel_of(d));
+}
+
+void asyncore_set_accepting(struct asyncore_dispatcher *d, bool value)
+{
+    d->accepting = value;
+    channel_touch(channel_of(d));
+}
+
+void asyncore_set_connecting(struct asyncore_dispatcher *d, bool value)
+{
+    d->connecting = value;
+    channel_touch(channel_of(d));
+}
+
+void asyncore_set_closing(struct asyncore_dispatcher *d, bool value)
+{
+    d->closing = value;
+}
+
+void asyncore_set_debug(struct asyncore_dispatcher *d, bool value)
+{
+    d->debug = value;
+}
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+int asyncore_dispatcher_readable(struct asyncore_dispatcher *d)
+{
+    (void)d;
+    return 1;
+}
+
+int asyncore_dispatcher_writable(struct asyncore_dispatcher *d)
+{
+    (void)d;
+    return 1;
+}
+
+/* handle_connect_event if that is still to come, then handler, unless the socket has gone. */
+static int after_connect(struct asyncore_dispatcher *d,
+                         int (*handler)(struct asyncore_dispatcher *))
+{
+    const unsigned generation = channel_of(d)->generation;
+
+    if (!d->connected && d->connecting) {
+        int r = asyncore_handle_connect_event(d);
+
+        if (r < 0)
+            return r;
+        if (channel_of(d)->generation != generation)
+            return 0;
+    }
+    return handler(d);
+}
+
+int asyncore_dispatcher_handle_read_event(struct asyncore_dispatcher *d)
+{
+    /* A listening socket is never connected: it makes others that are. */
+    return d->accepting ? asyncore_handle_accept(d) : after_connect(d, asyncore_handle_read);
+}
+
+int asyncore_dispatcher_handle_write_event(struct asyncore_dispatcher *d)
+{
+    return d->accepting ? 0 : after_connect(d, asyncore_handle_write);
+}
+
+/* Takes the socket's pending error from it: a positive errno, or 0. */
+static int take_error(struct asyncore_dispatcher *d, int *error)
+{
+    socklen_t length = sizeof *error;
+
+    *error = 0;
+    return asyncore_getsockopt(d, SOL_SOCKET, SO_ERROR, error, &length);
+}
+
+int asyncore_dispatcher_handle_connect_event(struct asyncore_dispatcher *d)
+{
+    const unsigned generation = channel_of(d)->generation;
+    int error;
+    int r = take_error(d, &error);
+
+    if (r == 0)
+        r = error ? -error : asyncore_handle_connect(d);
+    if (r < 0 || channel_of(d)->generation != generation)
+        return r;
+    d->connected = true;
+    d->connecting = false;
+    channel_touch(channel_of(d));
+    return r;
+}
+
+int asyncore_dispatcher_handle_expt_event(struct asyncore_dispatcher *d)
+{
+    int error;
+    int r = take_error(d, &error);
+
+    if (r < 0)
+        return r;
+    return error ? asyncore_handle_close(d) : asyncore_handle_expt(d);
+}
+
+/* --- handlers -------------------------------------------------------------------------------- */
+
+static int unhandled(struct asyncore_dispatcher *d, const char *message)
+{
+    return asyncore_log_info(d, message, ASYNCORE_LOG_WARNING);
+}
+
+int asyncore_dispatcher_handle_read(struct asyncore_dispatcher *d)
+{
+    return unhandled(d, "unhandled read event");
+}
+
+int asyncore_dispatcher_handle_write(struct asyncore_dispatcher *d)
+{
+    return unhandled(d, "unhandled write event");
+}
+
+int asyncore_dispatcher_handle_expt(struct asyncore_dispatcher *d)
+{
+    return unhandled(d, "unhandled incoming priority event");
+}
+
+int asyncore_dispatcher_handle_connect(struct asyncore_dispatcher *d)
+{
+    return unhandled(d, "unhandled connect event");
+}
+
+int asyncore_dispatcher_handle_accept(struct asyncore_dispatcher *d)
+{
+    struct sockaddr_storage addr;
+    socklen_t length = sizeof addr;
+    int sock = asyncore_accept(d, (struct sockaddr *)&addr, &length);
+
+    if (sock < 0)
+        return sock == -EAGAIN ? 0 : sock;
+    return asyncore_handle_accepted(d, sock, (struct sockaddr *)&addr, length);
+}
+
+int asyncore_dispatcher_handle_accepted(struct asyncore_dispatcher *d, int sock,
+                                        const struct sockaddr *addr, socklen_t addrlen)
+{
+    (void)addr;
+    (void)addrlen;
+    close(sock);
+    return unhandled(d, "unhandled accepted event");
+}
+
+int asyncore_dispatcher_handle_close(struct asyncore_dispatcher *d)
+{
+    int r = unhandled(d, "unhandled close event");
+
+    return r < 0 ? r : asyncore_close(d);
+}
+
+int asyncore_dispatcher_handle_error(struct asyncore_dispatcher *d)
+{
+    const struct asyncore_error *e = asyncore_compact_traceback(d);
+    char name[512];
+    int r;
+
+    asyncore_repr(d, name, sizeof name);
+    r = asyncore_log_infof(
+        d, ASYNCORE_LOG_ERROR, "uncaptured python exception, closing channel %s (%s:%s [%s|%s|%d])",
+        name, asyncore_errorcode(e->error), e->message, e->file, e->function, e->line);
+    return r < 0 ? r : asyncore_handle_close(d);
+}
+
+/* --- the class ------------------------------------------------------------------------------- */
+
+static const char *const ignored_by_default[] = {ASYNCORE_LOG_WARNING, NULL};
+
+/* Complete: the walk for a method ends here. */
+const struct asyncore_class asyncore_dispatcher_class = {
+    .table_size = sizeof(struct asyncore_class),
+    .name = "asyncore.dispatcher",
+    .size = sizeof(struct asyncore_dispatcher),
+    .interest = ASYNCORE_INTEREST_EVERY_PASS,
+    .ignore_log_types = ignored_by_default,
+    .init = asyncore_dispatcher_init,
+    .readable = asyncore_dispatcher_readable,
+    .writable = asyncore_dispatcher_writable,
+    .handle_read_event = asyncore_dispatcher_handle_read_event,
+    .handle_write_event = asyncore_dispatcher_handle_write_event,
+    .handle_expt_event = asyncore_dispatcher_handle_expt_event,
+    .handle_connect_event = asyncore_dispatcher_handle_connect_event,
+    .handle_read = asyncore_dispatcher_handle_read,
+    .handle_write = asyncore_dispatcher_handle_write,
+    .handle_expt = asyncore_dispatcher_handle_expt,
+    .handle_connect = asyncore_dispatcher_handle_connect,
+    .handle_accept = asyncore_dispatcher_handle_accept,
+    .handle_accepted = asyncore_dispatcher_handle_accepted,
+    .handle_close = asyncore_dispatcher_handle_close,
+    .handle_error = asyncore_dispatcher_handle_error,
+    .send = asyncore_dispatcher_send,
+    .recv = asyncore_dispatcher_recv,
+    .close = asyncore_dispatcher_close,
+    .log = asyncore_dispatcher_log,
+    .log_info = asyncore_dispatcher_log_info,
+    .repr = asyncore_dispatcher_repr,
+};
+
+struct asyncore_dispatcher *asyncore_dispatcher_new(int sock, struct asyncore_map *map)
+{
+    return asyncore_new(&asyncore_dispatcher_class, sock, map);
+}

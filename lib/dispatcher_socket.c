@@ -1,0 +1,390 @@
+/*
+ * The socket methods of dispatcher: making, giving and taking sockets, connections, and data.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <event2/util.h>
+
+static int syscall_result(int r)
+{
+    return r < 0 ? -errno : r;
+}
+
+int asyncore_fileno(const struct asyncore_dispatcher *d)
+{
+    const struct channel *c = channel_of(d);
+
+    return c->socket ? c->socket->fd : -1;
+}
+
+struct asyncore_socket *asyncore_socket(const struct asyncore_dispatcher *d)
+{
+    return channel_of(d)->socket;
+}
+
+/* --- giving and taking ----------------------------------------------------------------------- */
+
+int channel_drop_socket(struct channel *c, bool detach)
+{
+    struct asyncore_socket *s = c->socket;
+    int r;
+
+    if (!s)
+        return detach ? -EBADF : 0;
+    asyncore_del_channel(dispatcher_of(c));
+    watch_release(c);
+    batch_remove(c);
+    c->socket = NULL;
+    c->generation++;
+    c->ask_write = c->paused = c->told = c->expt_over = false;
+    r = detach ? s->cls->detach(s) : s->cls->close(s);
+    if (HAS(s->cls, free))
+        s->cls->free(s);
+    return r;
+}
+
+int asyncore_detach(struct asyncore_dispatcher *d)
+{
+    struct channel *c = channel_of(d);
+    int fd;
+
+    if (!c->socket)
+        return -EBADF;
+    if (!HAS(c->socket->cls, detach))
+        return -ENOTSUP;
+    fd = channel_drop_socket(c, true);
+    (void)asyncore_dispatcher_close(d);
+    return fd;
+}
+
+/* What the loop must know of the descriptor. */
+struct nature {
+    bool stream;
+    bool is_file;
+    bool always;
+};
+
+static int file_nature(struct asyncore_socket *s, struct nature *nature)
+{
+    int r = file_is_always_ready(s->fd);
+
+    *nature = (struct nature){.is_file = true, .always = r > 0};
+    return r < 0 ? r : file_wrapper_set_nonblocking(s);
+}
+
+static int socket_nature(struct asyncore_socket *s, struct nature *nature)
+{
+    int type = 0;
+    socklen_t length = sizeof type;
+
+    if (getsockopt(s->fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0)
+        return -errno;
+    *nature = (struct nature){.stream = type == SOCK_STREAM};
+    if (s->cls == &plain_socket_class && evutil_make_socket_nonblocking(s->fd) < 0)
+        return -errno;
+    return 0;
+}
+
+static int give(struct asyncore_dispatcher *d, struct asyncore_socket *s, struct nature nature,
+                struct asyncore_map *map)
+{
+    struct channel *c = channel_of(d);
+
+    (void)channel_drop_socket(c, false);
+    if (s->cls == &plain_socket_class) {
+        c->plain = *s;
+        s = &c->plain;
+    }
+    c->socket = s;
+    c->stream = nature.stream;
+    c->is_file = nature.is_file;
+    c->always = nature.always;
+    c->closed = c->created = false;
+    if (c->place == PLACE_DOOMED)
+        map_place(c, PLACE_OUTSIDE);
+    return asyncore_add_channel(d, map);
+}
+
+int asyncore_set_socket_object(struct asyncore_dispatcher *d, struct asyncore_socket *sock,
+                               struct asyncore_map *map)
+{
+    struct nature nature = {.stream = d->map->accepted_stream};
+    int r = 0;
+
+    channel_of(d)->generation++; /* sock is ours now, whatever comes */
+    if ((map ? map : d->map)->freed)
+        r = -EINVAL;
+    else if (sock->cls == &file_wrapper_class)
+        r = file_nature(sock, &nature);
+    else if (sock->cls != &plain_socket_class || sock->fd != d->map->accepted)
+        r = socket_nature(sock, &nature);
+    if (r == 0)
+        return give(d, sock, nature, map);
+    asyncore_socket_free(sock);
+    return r;
+}
+
+int asyncore_set_socket(struct asyncore_dispatcher *d, int sock, struct asyncore_map *map)
+{
+    struct asyncore_socket s = {.cls = &plain_socket_class, .fd = sock};
+
+    return asyncore_set_socket_object(d, &s, map);
+}
+
+int asyncore_create_socket(struct asyncore_dispatcher *d, int family, int type)
+{
+    struct asyncore_socket s = {.cls = &plain_socket_class};
+    struct nature nature = {.stream = type == SOCK_STREAM};
+    int r;
+
+    if (d->map->freed)
+        return -EINVAL;
+    s.fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    r = s.fd < 0 ? -errno : give(d, &s, nature, NULL);
+    if (r == 0)
+        channel_of(d)->created = nature.stream;
+    return r;
+}
+
+/* --- options and addresses ------------------------------------------------------------------- */
+
+int asyncore_setsockopt(struct asyncore_dispatcher *d, int level, int name, const void *value,
+                        socklen_t len)
+{
+    return syscall_result(setsockopt(asyncore_fileno(d), level, name, value, len));
+}
+
+int asyncore_getsockopt(struct asyncore_dispatcher *d, int level, int name, void *value,
+                        socklen_t *len)
+{
+    struct asyncore_socket *s = channel_of(d)->socket;
+
+    return s ? asyncore_socket_getsockopt(s, level, name, value, len) : -EBADF;
+}
+
+static int reuse(struct asyncore_dispatcher *d, int name)
+{
+    const int on = 1;
+
+    if (!channel_of(d)->socket)
+        return -EBADF;
+    (void)asyncore_setsockopt(d, SOL_SOCKET, name, &on, sizeof on);
+    return 0;
+}
+
+int asyncore_set_reuse_addr(struct asyncore_dispatcher *d)
+{
+    return reuse(d, SO_REUSEADDR);
+}
+
+int asyncore_set_reuse_port(struct asyncore_dispatcher *d)
+{
+    return reuse(d, SO_REUSEPORT);
+}
+
+int asyncore_getsockname(const struct asyncore_dispatcher *d, struct sockaddr *addr,
+                         socklen_t *addrlen)
+{
+    return syscall_result(getsockname(asyncore_fileno(d), addr, addrlen));
+}
+
+int asyncore_getpeername(const struct asyncore_dispatcher *d, struct sockaddr *addr,
+                         socklen_t *addrlen)
+{
+    return syscall_result(getpeername(asyncore_fileno(d), addr, addrlen));
+}
+
+int asyncore_shutdown(struct asyncore_dispatcher *d, int how)
+{
+    return syscall_result(shutdown(asyncore_fileno(d), how));
+}
+
+/* --- connections ----------------------------------------------------------------------------- */
+
+int asyncore_listen(struct asyncore_dispatcher *d, int backlog)
+{
+    asyncore_set_accepting(d, true);
+    return syscall_result(listen(asyncore_fileno(d), backlog));
+}
+
+int asyncore_bind(struct asyncore_dispatcher *d, const struct sockaddr *addr, socklen_t addrlen)
+{
+    int r = address_set(&channel_of(d)->addr, addr, addrlen);
+
+    return r < 0 ? r : syscall_result(bind(asyncore_fileno(d), addr, addrlen));
+}
+
+int asyncore_connect(struct asyncore_dispatcher *d, const struct sockaddr *addr, socklen_t addrlen)
+{
+    struct channel *c = channel_of(d);
+    struct address noted = {.length = 0};
+    int r = address_set(&noted, addr, addrlen); /* before anything happens that needs it */
+
+    if (r < 0)
+        return r;
+    d->connected = false;
+    d->connecting = true;
+    c->expt_over = false;
+    channel_touch(c);
+    do
+        r = syscall_result(connect(asyncore_fileno(d), addr, addrlen));
+    while (r == -EINTR);
+    if (r != 0 && r != -EISCONN && r != -EINPROGRESS && r != -EALREADY && r != -EAGAIN) {
+        address_clear(&noted);
+        return r;
+    }
+    address_clear(&c->addr);
+    c->addr = noted;
+    return r == 0 || r == -EISCONN ? asyncore_handle_connect_event(d) : 0;
+}
+
+/* Out of descriptors or memory: another accept would fail at once, and the listener stays
+ * readable. */
+static bool is_exhaustion(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+}
+
+static int pause_accepting(struct asyncore_dispatcher *d, int error)
+{
+    struct channel *c = channel_of(d);
+
+    if (c->place == PLACE_IN_MAP && map_pause(c) < 0)
+        c->paused = false;
+    if (!c->told) {
+        c->told = true;
+        asyncore_log_infof(d, ASYNCORE_LOG_ERROR, "accept: %s, waiting", asyncore_strerror(error));
+    }
+    return -EAGAIN;
+}
+
+static int accept_one(struct asyncore_dispatcher *d)
+{
+    struct asyncore_map *map = d->map;
+    int sock;
+
+    map->accepted_len = sizeof map->accepted_addr;
+    do
+        sock = accept4(asyncore_fileno(d), (struct sockaddr *)&map->accepted_addr,
+                       &map->accepted_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    while (sock < 0 && errno == EINTR);
+    map->accepted = sock;
+    map->accepted_stream = channel_of(d)->stream;
+    return syscall_result(sock);
+}
+
+int asyncore_accept(struct asyncore_dispatcher *d, struct sockaddr *addr, socklen_t *addrlen)
+{
+    int sock = accept_one(d);
+
+    if (sock == -EAGAIN || sock == -ECONNABORTED)
+        return -EAGAIN;
+    if (is_exhaustion(sock))
+        return pause_accepting(d, sock);
+    if (sock < 0)
+        return sock;
+    channel_of(d)->told = false;
+    if (addr) {
+        socklen_t room = *addrlen < d->map->accepted_len ? *addrlen : d->map->accepted_len;
+
+        memcpy(addr, &d->map->accepted_addr, room);
+        *addrlen = d->map->accepted_len;
+    }
+    return sock;
+}
+
+/* --- data ------------------------------------------------------------------------------------ */
+
+/* Calls of these may change what the predicates of the channel answer. */
+static struct asyncore_socket *socket_in_use(struct channel *c)
+{
+    if (c->on_change)
+        channel_touch(c);
+    return c->socket;
+}
+
+static int without_socket(const struct channel *c)
+{
+    return c->closed ? 0 : -EBADF;
+}
+
+/* The connection is over: the caller of send or recv gets 0, or handle_close's error. */
+static int over(struct asyncore_dispatcher *d)
+{
+    int r = asyncore_handle_close(d);
+
+    return r < 0 ? r : 0;
+}
+
+int dispatcher_sent(struct asyncore_dispatcher *d, size_t len, int sent)
+{
+    struct channel *c = channel_of(d);
+
+    c->ask_write = sent <= 0 || (size_t)sent < len;
+    if (sent >= 0)
+        return sent;
+    if (sent == -EAGAIN)
+        return 0;
+    return error_is_disconnect(sent) ? over(d) : sent;
+}
+
+int asyncore_dispatcher_send(struct asyncore_dispatcher *d, const void *data, size_t len)
+{
+    struct asyncore_socket *s = socket_in_use(channel_of(d));
+
+    if (!s)
+        return without_socket(channel_of(d));
+    return dispatcher_sent(d, len, asyncore_socket_send(s, data, len, 0));
+}
+
+int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t len)
+{
+    struct asyncore_socket *s = socket_in_use(channel_of(d));
+    int n;
+
+    if (!s)
+        return without_socket(channel_of(d));
+    n = asyncore_socket_recv(s, buf, len, 0);
+    return n == 0 || error_is_disconnect(n) ? over(d) : n;
+}
+
+int asyncore_send_flags(struct asyncore_dispatcher *d, const void *data, size_t len, int flags)
+{
+    struct asyncore_socket *s = socket_in_use(channel_of(d));
+
+    return s ? asyncore_socket_send(s, data, len, flags) : -EBADF;
+}
+
+int asyncore_recv_flags(struct asyncore_dispatcher *d, void *buf, size_t len, int flags)
+{
+    struct asyncore_socket *s = socket_in_use(channel_of(d));
+
+    return s ? asyncore_socket_recv(s, buf, len, flags) : -EBADF;
+}
+
+int asyncore_sendto(struct asyncore_dispatcher *d, const void *data, size_t len,
+                    const struct sockaddr *addr, socklen_t addrlen)
+{
+    ssize_t n;
+
+    (void)socket_in_use(channel_of(d));
+    do
+        n = sendto(asyncore_fileno(d), data, len, MSG_NOSIGNAL, addr, addrlen);
+    while (n < 0 && errno == EINTR);
+    return syscall_result((int)n);
+}
+
+int asyncore_recvfrom(struct asyncore_dispatcher *d, void *buf, size_t len, struct sockaddr *addr,
+                      socklen_t *addrlen)
+{
+    ssize_t n;
+
+    (void)socket_in_use(channel_of(d));
+    do
+        n = recvfrom(asyncore_fileno(d), buf, len, 0, addr, addrlen);
+    while (n < 0 && errno == EINTR);
+    return syscall_result((int)n);
+}

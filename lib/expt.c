@@ -1,0 +1,96 @@
+/*
+ * Out-of-band data: libevent has no event for it, so a second epoll descriptor that watches
+ * EPOLLPRI is itself watched for read. Made with the first channel whose class looks at it.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+static void on_expt(evutil_socket_t fd, short what, void *arg)
+{
+    struct asyncore_map *map = arg;
+    struct epoll_event events[64];
+    int n;
+
+    (void)what;
+    if (!map->waiting) {
+        event_del(map->expt_event); /* the map's next pass adds it again */
+        map->expt_armed = false;
+        return;
+    }
+    n = epoll_wait(fd, events, 64, 0);
+    for (int i = 0; i < n; i++) {
+        struct channel *c = events[i].data.ptr;
+
+        if (events[i].events & EPOLLPRI) {
+            batch_mark(c, READY_EXPT);
+        } else {
+            /* HUP and ERR come unasked, and stay; the channel's own events tell of them. */
+            c->expt_over = true;
+            (void)expt_watch(c, false);
+        }
+    }
+}
+
+static int expt_open(struct asyncore_map *map)
+{
+    if (map->expt_fd < 0)
+        map->expt_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (map->expt_fd < 0)
+        return -errno;
+    if (!map->expt_event)
+        map->expt_event = event_new(map->base, map->expt_fd, EV_READ | EV_PERSIST, on_expt, map);
+    return map->expt_event ? 0 : -ENOMEM;
+}
+
+void expt_close(struct asyncore_map *map)
+{
+    if (map->expt_event)
+        event_free(map->expt_event);
+    if (map->expt_fd >= 0)
+        close(map->expt_fd);
+    map->expt_event = NULL;
+    map->expt_fd = -1;
+}
+
+int expt_arm(struct asyncore_map *map)
+{
+    if (map->expt_count == 0 || map->expt_armed)
+        return 0;
+    if (event_add(map->expt_event, NULL) < 0)
+        return -ENOMEM;
+    map->expt_armed = true;
+    return 0;
+}
+
+static void expt_disarm(struct asyncore_map *map)
+{
+    if (map->expt_armed)
+        event_del(map->expt_event);
+    map->expt_armed = false;
+}
+
+int expt_watch(struct channel *c, bool on)
+{
+    struct asyncore_map *map = dispatcher_of(c)->map;
+    struct epoll_event event = {.events = EPOLLPRI, .data.ptr = c};
+    int r;
+
+    if (!on) {
+        (void)epoll_ctl(map->expt_fd, EPOLL_CTL_DEL, c->socket->fd, &event);
+        c->expt_armed = false;
+        if (--map->expt_count == 0)
+            expt_disarm(map);
+        return 0;
+    }
+    r = expt_open(map);
+    if (r == 0 && epoll_ctl(map->expt_fd, EPOLL_CTL_ADD, c->socket->fd, &event) < 0)
+        r = -errno;
+    if (r < 0)
+        return r;
+    c->expt_armed = true;
+    map->expt_count++;
+    return 0;
+}

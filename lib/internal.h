@@ -1,0 +1,268 @@
+/*
+ * What the library's files know of each other.
+ *
+ * A channel is the library's own state of a dispatcher; it lies in front of the instance, in the
+ * same allocation:
+ *
+ *     struct event (read) | struct channel | struct asyncore_dispatcher, and what derives from it
+ *
+ * Its place says which of its map's three lists it is on. Its interest (want) becomes events
+ * (armed) in watch.c; what the events report (ready) is gathered into the batch of the pass that
+ * waits, and served by dispatch.c.
+ */
+#ifndef ASYNCORE_INTERNAL_H
+#define ASYNCORE_INTERNAL_H
+
+#include <asyncore/asyncore.h>
+
+#include <event2/event.h>
+
+#include <netinet/in.h>
+#include <stdalign.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct evbuffer;
+
+/* --- channels -------------------------------------------------------------------------------- */
+
+/* What a channel is ready for, beside ASYNCORE_READ and ASYNCORE_WRITE. */
+#define READY_EXPT 4
+#define READY_HANGUP 8
+
+enum place {
+    PLACE_OUTSIDE, /* owned, not in the map */
+    PLACE_IN_MAP,
+    PLACE_DOOMED, /* closed: destroyed by the next sweep */
+};
+
+/* IPv4 and IPv6 addresses lie in the channel, longer ones in an allocation. */
+struct address {
+    socklen_t length; /* 0: none */
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr *far;
+    } u;
+};
+
+struct batch;
+
+struct channel {
+    TAILQ_ENTRY(channel) in_place;
+    TAILQ_ENTRY(channel) in_asked;
+    TAILQ_ENTRY(channel) in_changed;
+    TAILQ_ENTRY(channel) in_batch;
+    struct batch *batch; /* where it is marked ready; NULL: nowhere */
+    uint64_t order;      /* the map's order of insertion */
+
+    struct asyncore_socket *socket; /* NULL: none */
+    struct asyncore_socket plain;   /* the room for one of the library's own */
+    struct event *write_event;      /* made when it is first needed */
+    struct evbuffer *out_buffer;    /* dispatcher_with_send's; made when it is first needed */
+    const char *const *ignore_log_types;
+    struct address addr;
+
+    unsigned refs;
+    unsigned generation; /* counts the sockets it has had: events belong to one of them */
+    uint8_t place;
+    uint8_t ready;
+    uint8_t want;
+    uint8_t armed;
+
+    bool asked : 1;      /* predicates of its own: asked in every pass */
+    bool on_change : 1;  /* predicates of its own: asked after changes */
+    bool changed : 1;    /* on the map's list of that name */
+    bool closed : 1;     /* since close, until it gets another socket */
+    bool stream : 1;     /* a stream socket */
+    bool created : 1;    /* ... of create_socket, not watched until it is going somewhere */
+    bool is_file : 1;    /* its socket object is a file_wrapper */
+    bool always : 1;     /* its file cannot be watched: always ready */
+    bool ask_write : 1;  /* the kernel is asked before the next handle_write */
+    bool expt : 1;       /* its class looks at out-of-band data */
+    bool expt_armed : 1; /* ... which is watched for */
+    bool expt_over : 1;  /* ... but its socket was hung up */
+    bool paused : 1;     /* a listener that waits for descriptors */
+    bool told : 1;       /* ... and has logged that */
+};
+
+TAILQ_HEAD(channel_list, channel);
+
+#define ALIGNED(size)                                                                              \
+    (((size) + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t))
+
+static inline struct channel *channel_of(const struct asyncore_dispatcher *d)
+{
+    return (struct channel *)(void *)((uintptr_t)d - ALIGNED(sizeof(struct channel)));
+}
+
+static inline struct asyncore_dispatcher *dispatcher_of(const struct channel *c)
+{
+    return (struct asyncore_dispatcher *)(void *)((uintptr_t)c + ALIGNED(sizeof(struct channel)));
+}
+
+/* Whether the table (of a class, or of a socket) is large enough to have the member, and has it. */
+#define HAS(cls, member)                                                                           \
+    ((cls)->table_size >=                                                                          \
+         (size_t)((const char *)&(cls)->member - (const char *)(cls)) + sizeof((cls)->member) &&   \
+     (cls)->member)
+
+/* class.c */
+void channel_destroy(struct channel *c);
+void channel_release(struct channel *c);
+
+/* Calls of the channel's that can change what its predicates look at. */
+void channel_touch(struct channel *c);
+
+/* Lets the socket go, with everything that was known about it; the descriptor, or the error of
+ * its close. */
+int channel_drop_socket(struct channel *c, bool detach);
+
+/* --- maps ------------------------------------------------------------------------------------ */
+
+/* A walk of map->asked that stands a removal of the next one. */
+struct cursor {
+    struct channel *next;
+    struct cursor *outer;
+};
+
+/* What a pass has found ready, sorted by order before it is served. */
+struct batch {
+    struct channel_list channels;
+    struct channel *next; /* of the walk that serves it */
+    unsigned ready;       /* all that any of them was ready for */
+    bool sorted;
+    struct batch *outer; /* of the pass in one of whose handlers this one runs */
+};
+
+struct asyncore_map {
+    struct event_base *base;
+    struct channel_list channels; /* in the map, in order */
+    struct channel_list outside;
+    struct channel_list doomed;
+    struct channel_list asked;   /* in the map, and asked in every pass, in order */
+    struct channel_list changed; /* in the map, and to be asked in the next pass */
+    size_t length;
+    size_t changes;
+    size_t owned; /* channels that hold the map */
+    uint64_t last_order;
+    struct cursor *cursor;
+    struct batch *batch; /* of the innermost pass */
+    unsigned depth;      /* of loops and passes that are running */
+
+    struct event *timer; /* bounds a wait */
+    int64_t timer_at;    /* when it fires, in ns of the monotonic clock; 0: not set */
+    bool timer_fired;
+    bool timer_early;    /* ... before its time, as libevent's clock is coarse */
+    struct event *pause; /* ends the pause of listeners without descriptors */
+
+    struct event *expt_event; /* out-of-band data: expt.c */
+    int expt_fd;
+    unsigned expt_count; /* channels on it */
+    bool expt_armed;
+
+    struct evbuffer *reserve; /* dispatcher_with_send.c */
+
+    /* The connection that was just accepted: its address need not be asked for. */
+    int accepted; /* -1: none */
+    bool accepted_stream;
+    socklen_t accepted_len;
+    struct sockaddr_storage accepted_addr;
+
+    struct asyncore_error error;
+    char message[256];
+
+    int exit_value;
+    bool exiting;  /* asyncore_loop_exit was called */
+    bool waiting;  /* in event_base_loop: events are gathered */
+    bool use_poll; /* of the last pass */
+    bool own_base;
+    bool freed;
+};
+
+/* The map, or the default one; NULL with errno. */
+struct asyncore_map *map_or_default(struct asyncore_map *map);
+void map_adopt(struct asyncore_map *map, struct channel *c);
+void map_disown(struct channel *c);
+void map_place(struct channel *c, enum place place);
+/* Around what calls handlers: a map that is freed in one of them is gone after the last leave. */
+void map_enter(struct asyncore_map *map);
+void map_leave(struct asyncore_map *map);
+/* Destroys what was closed. */
+void map_sweep(struct asyncore_map *map);
+/* Keeps a listener from accepting for a moment; -1: it cannot be. */
+int map_pause(struct channel *c);
+
+/* --- watch.c, expt.c ------------------------------------------------------------------------- */
+
+/* The events of a channel: for the socket that it has, in the base of its map; and none. */
+void watch_assign(struct channel *c);
+void watch_none(struct channel *c);
+void watch_release(struct channel *c);
+
+/* Asks the channels whose answer may have changed what they are interested in, and arms their
+ * events. Marks in the batch who is ready without waiting. What a predicate returned, or -ENOMEM
+ * and other errors of the base. */
+int watch_ask(struct asyncore_map *map, bool use_poll);
+
+/* Looks with poll(2) at what libevent does not tell: everything in poll's way, and what a hang-up
+ * of a file means in select's. Takes from the batch who is not ready after all. */
+void watch_verify(struct asyncore_map *map);
+
+void batch_mark(struct channel *c, unsigned ready);
+void batch_remove(struct channel *c);
+
+/* Sorts it by order. */
+void batch_sort(struct batch *batch);
+
+/* Out-of-band data: watched for on behalf of c, or not; and seen to at all, if there is anyone. */
+int expt_watch(struct channel *c, bool on);
+int expt_arm(struct asyncore_map *map);
+void expt_close(struct asyncore_map *map);
+
+/* --- dispatch.c ------------------------------------------------------------------------------ */
+
+/* Serves the map's innermost batch until it is empty or the loop is to stop. 0, or an error that
+ * leaves the loop. */
+int dispatch_batch(struct asyncore_map *map, bool use_poll);
+
+/* Whether something other than an error ends the loop: loop.c. */
+bool loop_is_stopped(const struct asyncore_map *map);
+
+/* --- errors ---------------------------------------------------------------------------------- */
+
+/* Notes where an error came from, unless it is known from closer to its origin. */
+void error_note(struct asyncore_map *map, int error, const char *function);
+
+/* The errors with which a connection is taken to be over. */
+bool error_is_disconnect(int error);
+
+/* --- sockets --------------------------------------------------------------------------------- */
+
+extern const struct asyncore_socket_class plain_socket_class;
+extern const struct asyncore_socket_class file_wrapper_class;
+int socket_sendv(struct asyncore_socket *s, const struct iovec *iov, int count);
+/* 1: the descriptor cannot be watched and is always ready; 0: it can; or a negative errno. */
+int file_is_always_ready(int fd);
+/* Sets O_NONBLOCK until the wrapper is closed, where that makes a difference. */
+int file_wrapper_set_nonblocking(struct asyncore_socket *s);
+
+/* What a send returned, as dispatcher.send gives it to its caller. */
+int dispatcher_sent(struct asyncore_dispatcher *d, size_t len, int sent);
+
+/* --- repr ------------------------------------------------------------------------------------ */
+
+/* Python's repr of a str (prefix "") or bytes (prefix "b"): as snprintf. */
+size_t quote(const char *prefix, const char *text, size_t length, char *buf, size_t size);
+
+/* Logs "sending b'...'". */
+int log_sending(struct asyncore_dispatcher *d, const char *data, size_t len);
+
+/* --- addresses ------------------------------------------------------------------------------- */
+
+int address_set(struct address *a, const struct sockaddr *addr, socklen_t length);
+void address_clear(struct address *a);
+const struct sockaddr *address_get(const struct address *a);
+
+#endif

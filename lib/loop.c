@@ -1,0 +1,279 @@
+/*
+ * The loop and its pass: ask, wait, dispatch, sweep.
+ *
+ * Everything that can end a pass early is looked at in one place (loop_is_stopped), after every
+ * wait and every handler.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <math.h>
+#include <time.h>
+
+#define NS_PER_S 1000000000LL
+#define FOREVER INT64_MAX
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+/* Rounded up, so that a wait is never short. */
+static int64_t to_ns(double seconds)
+{
+    const double ns = seconds * (double)NS_PER_S;
+
+    if (seconds < 0 || seconds >= 1e9)
+        return FOREVER;
+    return (int64_t)ns + ((double)(int64_t)ns < ns);
+}
+
+/* --- stopping -------------------------------------------------------------------------------- */
+
+bool loop_is_stopped(const struct asyncore_map *map)
+{
+    return map->freed || map->exiting || event_base_got_break(map->base) ||
+           event_base_got_exit(map->base);
+}
+
+/* Why; for a loop or pass that was stopped. */
+static int stop_result(struct asyncore_map *map)
+{
+    if (map->freed)
+        return ASYNCORE_LOOP_EMPTY;
+    if (map->exiting) {
+        map->exiting = false;
+        return map->exit_value;
+    }
+    return ASYNCORE_LOOP_BROKEN;
+}
+
+int asyncore_loop_exit(struct asyncore_map *map, int value)
+{
+    map = map_or_default(map);
+    if (!map)
+        return -errno;
+    if (map->depth == 0)
+        return -EINVAL;
+    map->exiting = true;
+    map->exit_value = value;
+    return 0;
+}
+
+/* --- waiting --------------------------------------------------------------------------------- */
+
+static int set_timer(struct asyncore_map *map, int64_t left, int64_t deadline)
+{
+    int64_t us = left / 1000 + (left % 1000 != 0);
+    struct timeval tv = {.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+
+    if (map->timer_at == deadline)
+        return 0;
+    if (event_add(map->timer, &tv) < 0)
+        return -ENOMEM;
+    map->timer_at = deadline;
+    return 0;
+}
+
+static void clear_timer(struct asyncore_map *map)
+{
+    if (map->timer_at != 0)
+        event_del(map->timer);
+    map->timer_at = 0;
+}
+
+/* One call of event_base_loop: at once, or until something happens. */
+static int wait_once(struct asyncore_map *map, bool at_once)
+{
+    int flags = EVLOOP_ONCE | (at_once ? EVLOOP_NONBLOCK : EVLOOP_NO_EXIT_ON_EMPTY);
+    int r;
+
+    if (map->waiting)
+        return -EDEADLK; /* in a callback of the base, as this wait tells without a warning */
+    map->waiting = true;
+    errno = 0;
+    r = event_base_loop(map->base, flags);
+    map->waiting = false;
+    if (r >= 0)
+        return 0;
+    return errno ? -errno : -EDEADLK;
+}
+
+/* The time that is left; *deadline is set at its first call. */
+static int64_t time_left(int64_t timeout, int64_t *deadline)
+{
+    int64_t now;
+
+    if (timeout == FOREVER || timeout == 0)
+        return timeout;
+    now = now_ns();
+    if (*deadline == 0)
+        *deadline = now + timeout;
+    return *deadline > now ? *deadline - now : 0;
+}
+
+/* Asks, and waits until something happens. 1: the pass is to go on waiting. */
+static int ask_and_wait(struct asyncore_map *map, int64_t timeout, bool use_poll, int64_t *deadline)
+{
+    struct batch *batch = map->batch;
+    bool broken = loop_is_stopped(map);
+    int64_t left = 0;
+    int r = 0;
+
+    /* libevent's clock is coarse: when its timer was early only the rest is waited for. */
+    if (!map->timer_early)
+        r = watch_ask(map, use_poll);
+    if (r < 0 || map->freed || map->exiting || (!broken && loop_is_stopped(map)))
+        return r;
+    if (TAILQ_EMPTY(&batch->channels))
+        left = time_left(timeout, deadline);
+    if (left != 0 && left != FOREVER)
+        r = set_timer(map, left, *deadline);
+    if (r == 0)
+        r = wait_once(map, left == 0);
+    if (r < 0 || loop_is_stopped(map))
+        return r;
+    if (!TAILQ_EMPTY(&batch->channels)) {
+        left = FOREVER; /* if there is nothing in it after all */
+        watch_verify(map);
+    }
+    return TAILQ_EMPTY(&batch->channels) && left != 0;
+}
+
+/* Fills the batch: waits until a channel is ready, the time is up, the map has emptied, or the
+ * loop is to stop. The base's other events run meanwhile, and then everyone is asked again. */
+static int gather(struct asyncore_map *map, int64_t timeout, bool use_poll)
+{
+    const bool was_empty = map->length == 0;
+    int64_t deadline = 0;
+    int r;
+
+    do {
+        r = ask_and_wait(map, timeout, use_poll, &deadline);
+        map->timer_early = map->timer_fired && now_ns() < deadline;
+        map->timer_fired = false;
+    } while (r > 0 && (map->length > 0 || was_empty));
+    map->timer_early = false;
+    return r < 0 ? r : 0;
+}
+
+/* --- passes ---------------------------------------------------------------------------------- */
+
+/* What was gathered and not served is dropped: level triggering brings it back. */
+static void drop_batch(struct asyncore_map *map)
+{
+    struct channel *c;
+
+    while ((c = TAILQ_FIRST(&map->batch->channels)))
+        batch_remove(c);
+    map->batch = map->batch->outer;
+}
+
+/* 0, or, with loop_is_stopped, why it ended early, or an error. */
+static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll)
+{
+    struct batch batch = {.sorted = true, .outer = map->batch};
+    int r;
+
+    TAILQ_INIT(&batch.channels);
+    map->batch = &batch;
+    r = gather(map, timeout, use_poll);
+    if (r == 0 && !loop_is_stopped(map))
+        r = dispatch_batch(map, use_poll);
+    drop_batch(map);
+    if (map->depth == 1)
+        map_sweep(map);
+    return r;
+}
+
+/* Whether anyone could tell that a pass has waited longer than its timeout. */
+static bool needs_timeout(const struct asyncore_map *map, int count)
+{
+    return count != ASYNCORE_COUNT_NONE || !TAILQ_EMPTY(&map->asked);
+}
+
+static int run(struct asyncore_map *map, int64_t timeout, bool use_poll, int count)
+{
+    int r = 0;
+
+    while (map->length > 0 && (count == ASYNCORE_COUNT_NONE || count-- > 0)) {
+        r = pass(map, needs_timeout(map, count) ? timeout : FOREVER, use_poll);
+        if (r < 0)
+            return r;
+        if (loop_is_stopped(map))
+            return stop_result(map);
+    }
+    return map->length > 0 ? ASYNCORE_LOOP_COUNT : ASYNCORE_LOOP_EMPTY;
+}
+
+/* Around a loop or a pass: what a nested one finds stopped stays so for the outer ones. */
+static bool enter(struct asyncore_map *map, double timeout, int *result)
+{
+    if (isnan(timeout)) {
+        *result = -EINVAL;
+        return false;
+    }
+    if (map->waiting) {
+        *result = -EDEADLK;
+        return false;
+    }
+    if (map->depth > 0 && loop_is_stopped(map)) {
+        *result = map->exiting ? map->exit_value : stop_result(map);
+        return false;
+    }
+    map_enter(map);
+    return true;
+}
+
+static void leave(struct asyncore_map *map)
+{
+    if (map->depth == 1)
+        clear_timer(map);
+    map_leave(map);
+}
+
+int asyncore_loop(double timeout, bool use_poll, struct asyncore_map *map, int count)
+{
+    int r;
+
+    map = map_or_default(map);
+    if (!map)
+        return -errno;
+    if (!enter(map, timeout, &r))
+        return r;
+    r = run(map, to_ns(timeout), use_poll, count);
+    leave(map);
+    return r;
+}
+
+static int one_pass(double timeout, bool use_poll, struct asyncore_map *map)
+{
+    int r;
+
+    map = map_or_default(map);
+    if (!map)
+        return -errno;
+    if (!enter(map, timeout, &r))
+        return r;
+    r = pass(map, to_ns(timeout), use_poll);
+    if (r == 0 && loop_is_stopped(map))
+        r = stop_result(map);
+    leave(map);
+    return r;
+}
+
+int asyncore_poll(double timeout, struct asyncore_map *map)
+{
+    map = map_or_default(map);
+    if (map && map->length == 0)
+        return isnan(timeout) ? -EINVAL : 0;
+    return one_pass(timeout, false, map);
+}
+
+int asyncore_poll2(double timeout, struct asyncore_map *map)
+{
+    return one_pass(timeout, true, map);
+}

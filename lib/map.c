@@ -1,0 +1,358 @@
+/*
+ * Maps: which channels there are, in which order, and when they are destroyed.
+ *
+ * A channel is on one of three lists: in the map, owned outside of it, or doomed. Doomed ones are
+ * destroyed when the outermost pass ends; a map that was freed goes with its last channel.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+
+/* How long a listener without descriptors waits. */
+static const struct timeval pause_time = {0, 100000};
+
+static struct asyncore_map *default_map;
+
+struct asyncore_map *asyncore_socket_map(void)
+{
+    if (!default_map)
+        default_map = asyncore_map_new(NULL);
+    return default_map;
+}
+
+struct asyncore_map *map_or_default(struct asyncore_map *map)
+{
+    return map ? map : asyncore_socket_map();
+}
+
+/* event_base_new ends the process when it does not get the descriptors it needs. */
+static bool has_descriptors(void)
+{
+    enum {
+        NEEDED = 3
+    };
+    int fds[NEEDED];
+    int n = 0;
+
+    while (n < NEEDED && (fds[n] = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
+        n++;
+    int error = errno;
+
+    for (int i = 0; i < n; i++)
+        close(fds[i]);
+    errno = error;
+    return n == NEEDED;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct asyncore_map *map = arg;
+
+    (void)fd;
+    (void)what;
+    map->timer_at = 0;
+    map->timer_fired = true;
+}
+
+static void on_pause_end(evutil_socket_t fd, short what, void *arg)
+{
+    struct asyncore_map *map = arg;
+    struct channel *c;
+
+    (void)fd;
+    (void)what;
+    TAILQ_FOREACH (c, &map->channels, in_place) {
+        if (c->paused) {
+            c->paused = false;
+            channel_touch(c);
+        }
+    }
+}
+
+int map_pause(struct channel *c)
+{
+    c->paused = true;
+    channel_touch(c);
+    return event_add(dispatcher_of(c)->map->pause, &pause_time);
+}
+
+static void map_clear(struct asyncore_map *map)
+{
+    if (map->reserve)
+        evbuffer_free(map->reserve);
+    expt_close(map);
+    if (map->timer)
+        event_free(map->timer);
+    if (map->pause)
+        event_free(map->pause);
+    if (map->own_base && map->base)
+        event_base_free(map->base);
+    map->base = NULL;
+    map->timer = map->pause = NULL;
+    map->reserve = NULL;
+}
+
+struct asyncore_map *asyncore_map_new(struct event_base *base)
+{
+    struct asyncore_map *map;
+
+    if (!base && !has_descriptors())
+        return NULL;
+    map = calloc(1, sizeof *map);
+    if (!map)
+        return NULL;
+    map->own_base = !base;
+    map->base = base ? base : event_base_new();
+    map->accepted = map->expt_fd = -1;
+    map->error.message = map->error.function = map->error.file = "";
+    TAILQ_INIT(&map->channels);
+    TAILQ_INIT(&map->outside);
+    TAILQ_INIT(&map->doomed);
+    TAILQ_INIT(&map->asked);
+    TAILQ_INIT(&map->changed);
+    if (map->base) {
+        map->timer = evtimer_new(map->base, on_timer, map);
+        map->pause = evtimer_new(map->base, on_pause_end, map);
+    }
+    if (!map->timer || !map->pause) {
+        map_clear(map);
+        free(map);
+        errno = ENOMEM;
+        return NULL;
+    }
+    return map;
+}
+
+/* Closing calls no method, so the lists change under nobody's hands. */
+static void close_everything(struct asyncore_map *map)
+{
+    struct channel *c;
+
+    while ((c = TAILQ_FIRST(&map->channels)) || (c = TAILQ_FIRST(&map->outside)))
+        (void)asyncore_dispatcher_close(dispatcher_of(c));
+}
+
+void map_sweep(struct asyncore_map *map)
+{
+    struct channel *c;
+
+    while ((c = TAILQ_FIRST(&map->doomed))) {
+        if (c->refs > 0)
+            map_place(c, PLACE_OUTSIDE); /* channel_release brings it back */
+        else
+            channel_destroy(c);
+    }
+}
+
+/* From now on only channels that somebody has a reference to hold the map. */
+static void map_end(struct asyncore_map *map)
+{
+    map->owned++; /* not before this function is through */
+    close_everything(map);
+    map_sweep(map);
+    map_clear(map);
+    if (--map->owned == 0)
+        free(map);
+}
+
+void asyncore_map_free(struct asyncore_map *map)
+{
+    if (!map || map->freed)
+        return;
+    if (map == default_map)
+        default_map = NULL;
+    map->freed = true;
+    if (map->depth == 0)
+        map_end(map);
+}
+
+void map_enter(struct asyncore_map *map)
+{
+    map->depth++;
+}
+
+void map_leave(struct asyncore_map *map)
+{
+    if (--map->depth == 0 && map->freed)
+        map_end(map);
+}
+
+struct event_base *asyncore_map_base(struct asyncore_map *map)
+{
+    map = map_or_default(map);
+    return map ? map->base : NULL;
+}
+
+size_t asyncore_map_length(const struct asyncore_map *map)
+{
+    if (!map)
+        map = default_map;
+    return map ? map->length : 0;
+}
+
+struct asyncore_dispatcher *asyncore_map_next(const struct asyncore_map *map,
+                                              const struct asyncore_dispatcher *d)
+{
+    const struct channel *c = NULL;
+
+    if (!map)
+        map = default_map;
+    if (d)
+        c = channel_of(d)->place == PLACE_IN_MAP ? TAILQ_NEXT(channel_of(d), in_place) : NULL;
+    else if (map)
+        c = TAILQ_FIRST(&map->channels);
+    return c ? dispatcher_of(c) : NULL;
+}
+
+/* --- membership ------------------------------------------------------------------------------ */
+
+static struct channel_list *list_of(struct asyncore_map *map, enum place place)
+{
+    switch (place) {
+    case PLACE_IN_MAP:
+        return &map->channels;
+    case PLACE_DOOMED:
+        return &map->doomed;
+    default:
+        return &map->outside;
+    }
+}
+
+void map_adopt(struct asyncore_map *map, struct channel *c)
+{
+    dispatcher_of(c)->map = map;
+    map->owned++;
+    c->place = PLACE_OUTSIDE;
+    TAILQ_INSERT_TAIL(&map->outside, c, in_place);
+}
+
+static void map_remove_asked(struct asyncore_map *map, struct channel *c)
+{
+    for (struct cursor *cursor = map->cursor; cursor; cursor = cursor->outer)
+        if (cursor->next == c)
+            cursor->next = TAILQ_NEXT(c, in_asked);
+    TAILQ_REMOVE(&map->asked, c, in_asked);
+}
+
+void map_place(struct channel *c, enum place place)
+{
+    struct asyncore_map *map = dispatcher_of(c)->map;
+
+    if (c->place == PLACE_IN_MAP) {
+        map->length--;
+        if (c->asked || c->always)
+            map_remove_asked(map, c);
+        if (c->changed) {
+            TAILQ_REMOVE(&map->changed, c, in_changed);
+            map->changes--;
+            c->changed = false;
+        }
+    }
+    TAILQ_REMOVE(list_of(map, c->place), c, in_place);
+    c->place = (uint8_t)place;
+    TAILQ_INSERT_TAIL(list_of(map, place), c, in_place);
+    if (place == PLACE_IN_MAP) {
+        map->length++;
+        c->order = ++map->last_order;
+        if (c->asked || c->always)
+            TAILQ_INSERT_TAIL(&map->asked, c, in_asked);
+    }
+}
+
+void map_disown(struct channel *c)
+{
+    struct asyncore_map *map = dispatcher_of(c)->map;
+
+    map_place(c, PLACE_OUTSIDE);
+    TAILQ_REMOVE(&map->outside, c, in_place);
+    if (--map->owned == 0 && map->freed)
+        free(map);
+}
+
+int asyncore_add_channel(struct asyncore_dispatcher *d, struct asyncore_map *map)
+{
+    struct channel *c = channel_of(d);
+
+    if (!map)
+        map = d->map;
+    if (map->freed)
+        return -EINVAL;
+    if (!c->socket)
+        return -EBADF;
+    if (map != d->map) {
+        asyncore_del_channel(d);
+        batch_remove(c);
+        map_disown(c);
+        map_adopt(map, c);
+    }
+    if (c->place == PLACE_IN_MAP)
+        return 0;
+    map_place(c, PLACE_IN_MAP);
+    watch_assign(c);
+    channel_touch(c);
+    return 0;
+}
+
+void asyncore_del_channel(struct asyncore_dispatcher *d)
+{
+    struct channel *c = channel_of(d);
+
+    if (c->place != PLACE_IN_MAP)
+        return;
+    watch_none(c);
+    map_place(c, PLACE_OUTSIDE);
+    if (d->map->length == 0)
+        event_del(d->map->pause);
+}
+
+/* --- close_all ------------------------------------------------------------------------------- */
+
+/* The channel that follows the given place in the order: the map may change in a close. */
+static struct channel *after(const struct asyncore_map *map, uint64_t order)
+{
+    struct channel *c;
+
+    TAILQ_FOREACH (c, &map->channels, in_place) {
+        if (c->order > order)
+            return c;
+    }
+    return NULL;
+}
+
+static int close_each(struct asyncore_map *map, bool ignore_all)
+{
+    const uint64_t last = map->last_order;
+    uint64_t order = 0;
+    struct channel *c;
+
+    while ((c = after(map, order)) && c->order <= last) {
+        int r;
+
+        order = c->order;
+        r = asyncore_close(dispatcher_of(c));
+        if (r == ASYNCORE_EXIT_NOW || (r < 0 && r != -EBADF && !ignore_all))
+            return r;
+    }
+    return 0;
+}
+
+int asyncore_close_all(struct asyncore_map *map, bool ignore_all)
+{
+    struct channel *c;
+    int r;
+
+    map = map_or_default(map);
+    if (!map)
+        return -errno;
+    map_enter(map);
+    r = close_each(map, ignore_all);
+    while (r == 0 && (c = TAILQ_FIRST(&map->channels)))
+        asyncore_del_channel(dispatcher_of(c));
+    map_leave(map);
+    return r;
+}

@@ -1,0 +1,454 @@
+/*
+ * From interest to events, and from events to the batch of the pass.
+ *
+ * want is what readable() and writable() answered, armed what the kernel watches. They differ
+ * where no waiting is needed: a connected stream socket is taken to be writable until a send came
+ * up short, and files that cannot be watched are always ready. The callbacks of events only mark
+ * the channel; outside a wait of its map they take the events out (the next pass puts them back).
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+
+static struct event *read_event(struct channel *c)
+{
+    return (struct event *)(void *)((char *)c - ALIGNED(event_get_struct_event_size()));
+}
+
+/* --- the batch ------------------------------------------------------------------------------- */
+
+void batch_remove(struct channel *c)
+{
+    struct batch *batch = c->batch;
+
+    c->ready = 0;
+    if (!batch)
+        return;
+    if (batch->next == c)
+        batch->next = TAILQ_NEXT(c, in_batch);
+    TAILQ_REMOVE(&batch->channels, c, in_batch);
+    c->batch = NULL;
+}
+
+void batch_mark(struct channel *c, unsigned ready)
+{
+    struct batch *batch = dispatcher_of(c)->map->batch;
+
+    if (c->batch != batch) {
+        struct channel *last = TAILQ_LAST(&batch->channels, channel_list);
+
+        batch_remove(c); /* from the outer pass's: this one uses its readiness up */
+        if (last && last->order > c->order)
+            batch->sorted = false;
+        TAILQ_INSERT_TAIL(&batch->channels, c, in_batch);
+        c->batch = batch;
+    }
+    c->ready |= (uint8_t)ready;
+    batch->ready |= ready;
+}
+
+/* One ascending run of the list, cut off; *rest is what follows it. */
+static struct channel *cut_run(struct channel *c, struct channel **rest)
+{
+    struct channel *first = c;
+
+    while (TAILQ_NEXT(c, in_batch) && TAILQ_NEXT(c, in_batch)->order > c->order)
+        c = TAILQ_NEXT(c, in_batch);
+    *rest = TAILQ_NEXT(c, in_batch);
+    TAILQ_NEXT(c, in_batch) = NULL;
+    return first;
+}
+
+static struct channel *merge_runs(struct channel *a, struct channel *b)
+{
+    struct channel *first = NULL;
+    struct channel **end = &first;
+
+    while (a && b) {
+        struct channel **least = a->order < b->order ? &a : &b;
+
+        *end = *least;
+        end = &TAILQ_NEXT(*least, in_batch);
+        *least = *end;
+    }
+    *end = a ? a : b;
+    return first;
+}
+
+/* The kernel reports in an order that is mostly right: a merge of the runs there are. Slot i holds
+ * 2^i of them. */
+void batch_sort(struct batch *batch)
+{
+    struct channel *slots[48] = {NULL};
+    struct channel *rest = TAILQ_FIRST(&batch->channels);
+    struct channel *all = NULL;
+    unsigned i;
+
+    while (rest) {
+        struct channel *run = cut_run(rest, &rest);
+
+        for (i = 0; slots[i]; i++) {
+            run = merge_runs(slots[i], run);
+            slots[i] = NULL;
+        }
+        slots[i] = run;
+    }
+    for (i = 0; i < sizeof slots / sizeof *slots; i++)
+        all = merge_runs(all, slots[i]);
+    TAILQ_INIT(&batch->channels);
+    while ((rest = all)) {
+        all = TAILQ_NEXT(rest, in_batch);
+        TAILQ_INSERT_TAIL(&batch->channels, rest, in_batch);
+    }
+    batch->sorted = true;
+}
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+/* Which direction of the descriptor the channel's direction waits for. */
+static unsigned wanted(const struct channel *c, unsigned direction)
+{
+    int r = HAS(c->socket->cls, want) ? c->socket->cls->want(c->socket, (int)direction) : 0;
+
+    return r == ASYNCORE_READ || r == ASYNCORE_WRITE ? (unsigned)r : direction;
+}
+
+static void on_ready(struct channel *c, unsigned direction)
+{
+    unsigned ready = direction;
+
+    if (!dispatcher_of(c)->map->waiting) {
+        watch_none(c);
+        channel_touch(c);
+        return;
+    }
+    if (HAS(c->socket->cls, want)) {
+        ready = 0;
+        for (unsigned way = ASYNCORE_READ; way <= ASYNCORE_WRITE; way <<= 1)
+            if ((c->want & way) && wanted(c, way) == direction)
+                ready |= way;
+    }
+    batch_mark(c, ready);
+}
+
+static void on_read(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    on_ready(arg, ASYNCORE_READ);
+}
+
+static void on_write(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    on_ready(arg, ASYNCORE_WRITE);
+}
+
+void watch_assign(struct channel *c)
+{
+    struct event_base *base = dispatcher_of(c)->map->base;
+
+    event_assign(read_event(c), base, c->socket->fd, EV_READ | EV_PERSIST, on_read, c);
+    if (c->write_event)
+        event_assign(c->write_event, base, c->socket->fd, EV_WRITE | EV_PERSIST, on_write, c);
+}
+
+void watch_none(struct channel *c)
+{
+    if (c->armed & ASYNCORE_READ)
+        event_del(read_event(c));
+    if (c->armed & ASYNCORE_WRITE)
+        event_del(c->write_event);
+    if (c->expt_armed)
+        (void)expt_watch(c, false);
+    c->armed = 0;
+}
+
+void watch_release(struct channel *c)
+{
+    event_debug_unassign(read_event(c));
+    if (c->write_event)
+        event_free(c->write_event);
+    c->write_event = NULL;
+}
+
+static int add(struct event *event)
+{
+    errno = 0;
+    if (event_add(event, NULL) == 0)
+        return 0;
+    return errno ? -errno : -ENOMEM;
+}
+
+static int add_write(struct channel *c)
+{
+    if (!c->write_event)
+        c->write_event = event_new(dispatcher_of(c)->map->base, c->socket->fd,
+                                   EV_WRITE | EV_PERSIST, on_write, c);
+    return c->write_event ? add(c->write_event) : -ENOMEM;
+}
+
+static int arm(struct channel *c, unsigned mask)
+{
+    unsigned gone = c->armed & ~mask;
+    int r = 0;
+
+    if (gone & ASYNCORE_READ)
+        event_del(read_event(c));
+    if (gone & ASYNCORE_WRITE)
+        event_del(c->write_event);
+    c->armed &= (uint8_t)mask;
+    if (mask & ~c->armed & ASYNCORE_READ) {
+        r = add(read_event(c));
+        if (r == 0)
+            c->armed |= ASYNCORE_READ;
+    }
+    if (r == 0 && (mask & ~c->armed & ASYNCORE_WRITE)) {
+        r = add_write(c);
+        if (r == 0)
+            c->armed |= ASYNCORE_WRITE;
+    }
+    return r;
+}
+
+/* --- interest -------------------------------------------------------------------------------- */
+
+/* A connected stream socket is written to without asking the kernel first, once: only a send that
+ * took everything makes it so again. While the event is armed for good reason it stays. */
+static bool writes_at_once(struct channel *c)
+{
+    bool at_once =
+        dispatcher_of(c)->connected && c->stream && !c->ask_write && !(c->armed & ASYNCORE_WRITE);
+
+    c->ask_write = true;
+    return at_once;
+}
+
+static int watch(struct channel *c, unsigned want)
+{
+    unsigned expt_needs = ASYNCORE_READ | (dispatcher_of(c)->map->use_poll ? 0 : ASYNCORE_WRITE);
+    bool expt = c->expt && !c->expt_over && (want & expt_needs);
+    unsigned mask = 0;
+    int r = 0;
+
+    c->want = (uint8_t)want;
+    if (c->always) {
+        if (want)
+            batch_mark(c, want);
+        return 0;
+    }
+    if ((want & ASYNCORE_READ) && HAS(c->socket->cls, pending) &&
+        c->socket->cls->pending(c->socket) > 0)
+        batch_mark(c, ASYNCORE_READ);
+    if (want & ASYNCORE_READ)
+        mask |= wanted(c, ASYNCORE_READ);
+    if (!(want & ASYNCORE_WRITE))
+        c->ask_write = false;
+    else if (writes_at_once(c))
+        batch_mark(c, ASYNCORE_WRITE);
+    else
+        mask |= wanted(c, ASYNCORE_WRITE);
+    if (expt != c->expt_armed)
+        r = expt_watch(c, expt);
+    return r == 0 && mask != c->armed ? arm(c, mask) : r;
+}
+
+/* What the channel wants, or an error of its predicates. */
+static int interest(struct channel *c)
+{
+    struct asyncore_dispatcher *d = dispatcher_of(c);
+    int readable = asyncore_readable(d);
+    int writable = 0;
+
+    if (readable >= 0 && !c->closed)
+        writable = asyncore_writable(d);
+    if (readable < 0 || writable < 0)
+        return readable < 0 ? readable : writable;
+    if (c->created && !d->connected && !d->connecting && !d->accepting)
+        return 0;
+    return (readable && !c->paused ? ASYNCORE_READ : 0) |
+           (writable && !d->accepting ? ASYNCORE_WRITE : 0);
+}
+
+static int ask(struct channel *c)
+{
+    int want = interest(c);
+    int r;
+
+    if (want < 0)
+        return want;
+    if (c->place != PLACE_IN_MAP)
+        return 0;
+    r = watch(c, (unsigned)want);
+    if (r < 0 && fcntl(c->socket->fd, F_GETFD) < 0) {
+        batch_mark(c, READY_HANGUP); /* closed behind our back: what poll(2) calls POLLNVAL */
+        return 0;
+    }
+    return r;
+}
+
+static int ask_changed(struct asyncore_map *map)
+{
+    /* Those that a predicate touches are asked in the next pass. */
+    for (size_t n = map->changes; n > 0 && map->changes > 0; n--) {
+        struct channel *c = TAILQ_FIRST(&map->changed);
+        int r;
+
+        TAILQ_REMOVE(&map->changed, c, in_changed);
+        map->changes--;
+        c->changed = false;
+        r = ask(c);
+        if (r < 0) {
+            channel_touch(c);
+            return r;
+        }
+    }
+    return 0;
+}
+
+static int ask_asked(struct asyncore_map *map)
+{
+    const uint64_t last = map->last_order; /* who comes in meanwhile is asked in the next pass */
+    struct cursor cursor = {.next = TAILQ_FIRST(&map->asked), .outer = map->cursor};
+    int r = 0;
+
+    map->cursor = &cursor;
+    while (r >= 0 && cursor.next && cursor.next->order <= last) {
+        struct channel *c = cursor.next;
+
+        cursor.next = TAILQ_NEXT(c, in_asked);
+        r = ask(c);
+    }
+    map->cursor = cursor.outer;
+    return r;
+}
+
+/* In poll's way out-of-band data is watched for with reads only. */
+static void change_mode(struct asyncore_map *map, bool use_poll)
+{
+    struct channel *c;
+
+    if (map->use_poll == use_poll)
+        return;
+    map->use_poll = use_poll;
+    if (map->expt_fd < 0)
+        return;
+    TAILQ_FOREACH (c, &map->channels, in_place) {
+        if (c->expt)
+            channel_touch(c);
+    }
+}
+
+int watch_ask(struct asyncore_map *map, bool use_poll)
+{
+    int r;
+
+    change_mode(map, use_poll);
+    r = ask_changed(map);
+    if (r >= 0)
+        r = ask_asked(map);
+    return r < 0 ? r : expt_arm(map);
+}
+
+void channel_touch(struct channel *c)
+{
+    struct asyncore_map *map = dispatcher_of(c)->map;
+
+    if (c->changed || c->asked || c->place != PLACE_IN_MAP)
+        return;
+    c->changed = true;
+    map->changes++;
+    TAILQ_INSERT_TAIL(&map->changed, c, in_changed);
+}
+
+void asyncore_touch(struct asyncore_dispatcher *d)
+{
+    channel_touch(channel_of(d));
+}
+
+/* --- what libevent does not tell ------------------------------------------------------------- */
+
+static bool needs_look(const struct channel *c, bool use_poll)
+{
+    const unsigned both = ASYNCORE_READ | ASYNCORE_WRITE;
+
+    if (c->ready & READY_HANGUP)
+        return false;
+    return use_poll || (c->is_file && !c->always && (c->ready & both) == both);
+}
+
+static short poll_events(const struct channel *c)
+{
+    short events = 0;
+
+    if (c->want & ASYNCORE_READ)
+        events |= POLLIN;
+    if (c->want & ASYNCORE_WRITE)
+        events |= POLLOUT;
+    if (c->expt_armed)
+        events |= POLLPRI;
+    return events;
+}
+
+/* The marks that revents stands for, in poll's way or select's. */
+static unsigned marks_of(const struct channel *c, short revents, bool use_poll)
+{
+    const short in = (short)(use_poll ? POLLIN : POLLIN | POLLHUP | POLLERR);
+    const short out = (short)(use_poll ? POLLOUT : POLLOUT | POLLERR);
+    unsigned marks = 0;
+
+    if ((c->want & ASYNCORE_READ) && (revents & in))
+        marks |= ASYNCORE_READ;
+    if ((c->want & ASYNCORE_WRITE) && (revents & out))
+        marks |= ASYNCORE_WRITE;
+    if (c->expt_armed && (revents & POLLPRI))
+        marks |= READY_EXPT;
+    if (use_poll && (revents & (POLLHUP | POLLERR | POLLNVAL)))
+        marks |= READY_HANGUP;
+    return marks;
+}
+
+static void verify(struct channel *c, short revents, bool use_poll)
+{
+    unsigned marks = marks_of(c, revents, use_poll);
+
+    /* Readiness of a socket object of its own mind is not the descriptor's. */
+    if (HAS(c->socket->cls, want) || HAS(c->socket->cls, pending))
+        marks |= c->ready & (ASYNCORE_READ | ASYNCORE_WRITE);
+    if ((c->ready & ~marks) & ASYNCORE_WRITE)
+        channel_touch(c); /* taken to be writable and is not: the kernel is asked */
+    if (marks == 0) {
+        batch_remove(c);
+        return;
+    }
+    c->ready = (uint8_t)marks;
+    c->batch->ready |= marks;
+}
+
+void watch_verify(struct asyncore_map *map)
+{
+    enum {
+        CHUNK = 64
+    };
+    struct pollfd fds[CHUNK];
+    struct channel *channels[CHUNK];
+    struct channel *c = TAILQ_FIRST(&map->batch->channels);
+
+    while (c) {
+        nfds_t n = 0;
+
+        for (; c && n < CHUNK; c = TAILQ_NEXT(c, in_batch)) {
+            if (!needs_look(c, map->use_poll))
+                continue;
+            fds[n] = (struct pollfd){.fd = c->socket->fd, .events = poll_events(c)};
+            channels[n++] = c;
+        }
+        if (n == 0 || poll(fds, n, 0) < 0)
+            continue; /* what libevent said has to do */
+        for (nfds_t i = 0; i < n; i++)
+            verify(channels[i], fds[i].revents, map->use_poll);
+    }
+}
