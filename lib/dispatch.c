@@ -146,8 +146,7 @@ static int serve_ready(struct channel *c, unsigned ready)
     else
         r = asyncore_readwrite(d, flags_of(ready));
     /* Who was written to may want it again, or its socket has changed its mind. */
-    if ((ready & ASYNCORE_WRITE) ||
-        (c->socket && (HAS(c->socket->cls, pending) || HAS(c->socket->cls, want))))
+    if ((ready & ASYNCORE_WRITE) || c->minds)
         channel_touch(c);
     return r;
 }
@@ -160,30 +159,34 @@ static int walk(struct asyncore_map *map, unsigned mask)
     int r = 0;
 
     batch->next = TAILQ_FIRST(&batch->channels);
-    while (r == 0 && !loop_is_stopped(map) && (c = batch->next)) {
+    while (r == 0 && (c = batch->next)) {
         unsigned ready = c->ready & mask;
 
         batch->next = TAILQ_NEXT(c, in_batch);
         c->ready &= (uint8_t)~mask;
         if (c->ready == 0)
             batch_remove(c);
-        if (ready != 0 && c->place == PLACE_IN_MAP)
-            r = serve_ready(c, ready);
+        if (ready == 0 || c->place != PLACE_IN_MAP)
+            continue;
+        r = serve_ready(c, ready);
+        if (r == 0 && loop_is_stopped(map))
+            r = STOPPED;
     }
     return r;
 }
 
-int dispatch_batch(struct asyncore_map *map, bool use_poll)
+int dispatch_batch(struct asyncore_map *map)
 {
     static const unsigned phases[] = {ASYNCORE_READ, ASYNCORE_WRITE, READY_EXPT, READY_HANGUP};
+    struct batch *batch = map->batch;
     int r = 0;
 
-    if (!map->batch->sorted)
-        batch_sort(map->batch);
-    if (use_poll)
+    if (!batch->sorted)
+        batch_sort(batch);
+    if (map->use_poll)
         return walk(map, ~0U);
     for (size_t i = 0; r == 0 && i < sizeof phases / sizeof *phases; i++)
-        if (map->batch->ready & phases[i])
+        if (batch->ready & phases[i])
             r = walk(map, phases[i]);
     return r;
 }

@@ -102,6 +102,7 @@ static int give(struct asyncore_dispatcher *d, struct asyncore_socket *s, struct
     c->stream = nature.stream;
     c->is_file = nature.is_file;
     c->always = nature.always;
+    c->minds = HAS(s->cls, pending) || HAS(s->cls, want);
     c->closed = c->created = false;
     if (c->place == PLACE_DOOMED)
         map_place(c, PLACE_OUTSIDE);

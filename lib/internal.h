@@ -79,6 +79,7 @@ struct channel {
     bool created : 1;    /* ... of create_socket, not watched until it is going somewhere */
     bool is_file : 1;    /* its socket object is a file_wrapper */
     bool always : 1;     /* its file cannot be watched: always ready */
+    bool minds : 1;      /* its socket object has a mind of its own: pending, want */
     bool ask_write : 1;  /* the kernel is asked before the next handle_write */
     bool expt : 1;       /* its class looks at out-of-band data */
     bool expt_armed : 1; /* ... which is watched for */
@@ -194,6 +195,17 @@ void map_sweep(struct asyncore_map *map);
 /* Keeps a listener from accepting for a moment; -1: it cannot be. */
 int map_pause(struct channel *c);
 
+/* --- batch.c --------------------------------------------------------------------------------- */
+
+/* Adds to what c is ready for, in the batch of its map's innermost pass. */
+void batch_mark(struct channel *c, unsigned ready);
+
+/* Forgets what c was ready for. */
+void batch_remove(struct channel *c);
+
+/* Sorts by order. */
+void batch_sort(struct batch *batch);
+
 /* --- watch.c, expt.c ------------------------------------------------------------------------- */
 
 /* The events of a channel: for the socket that it has, in the base of its map; and none. */
@@ -210,12 +222,6 @@ int watch_ask(struct asyncore_map *map, bool use_poll);
  * of a file means in select's. Takes from the batch who is not ready after all. */
 void watch_verify(struct asyncore_map *map);
 
-void batch_mark(struct channel *c, unsigned ready);
-void batch_remove(struct channel *c);
-
-/* Sorts it by order. */
-void batch_sort(struct batch *batch);
-
 /* Out-of-band data: watched for on behalf of c, or not; and seen to at all, if there is anyone. */
 int expt_watch(struct channel *c, bool on);
 int expt_arm(struct asyncore_map *map);
@@ -223,11 +229,13 @@ void expt_close(struct asyncore_map *map);
 
 /* --- dispatch.c ------------------------------------------------------------------------------ */
 
-/* Serves the map's innermost batch until it is empty or the loop is to stop. 0, or an error that
- * leaves the loop. */
-int dispatch_batch(struct asyncore_map *map, bool use_poll);
+/* What a pass and its parts return beside 0 and errors: something else ends the loop. */
+#define STOPPED 2
 
-/* Whether something other than an error ends the loop: loop.c. */
+/* Serves the map's innermost batch. 0, STOPPED, or an error that leaves the loop. */
+int dispatch_batch(struct asyncore_map *map);
+
+/* Whether the host, a handler or the map's end has stopped the loop: loop.c. */
 bool loop_is_stopped(const struct asyncore_map *map);
 
 /* --- errors ---------------------------------------------------------------------------------- */

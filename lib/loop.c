@@ -115,18 +115,38 @@ static int64_t time_left(int64_t timeout, int64_t *deadline)
     return *deadline > now ? *deadline - now : 0;
 }
 
-/* Asks, and waits until something happens. 1: the pass is to go on waiting. */
+/* Whether the program's code runs when everyone is asked. */
+static bool asks_someone(const struct asyncore_map *map)
+{
+    return map->changes > 0 || !TAILQ_EMPTY(&map->asked);
+}
+
+/* Asks everyone. A predicate may stop the loop, though a break that was there before it (of a loop
+ * of the host's own) does not count: the wait clears it. */
+static int ask(struct asyncore_map *map, bool use_poll)
+{
+    bool stale, someone = asks_someone(map);
+    int r;
+
+    stale = someone && loop_is_stopped(map);
+    r = watch_ask(map, use_poll);
+    if (r < 0)
+        return r;
+    return map->freed || map->exiting || (someone && !stale && loop_is_stopped(map)) ? STOPPED : 0;
+}
+
+/* One step of a wait: 1: the pass goes on waiting; 0: it has what it waits for; or STOPPED, or an
+ * error. */
 static int ask_and_wait(struct asyncore_map *map, int64_t timeout, bool use_poll, int64_t *deadline)
 {
     struct batch *batch = map->batch;
-    bool broken = loop_is_stopped(map);
     int64_t left = 0;
     int r = 0;
 
     /* libevent's clock is coarse: when its timer was early only the rest is waited for. */
     if (!map->timer_early)
-        r = watch_ask(map, use_poll);
-    if (r < 0 || map->freed || map->exiting || (!broken && loop_is_stopped(map)))
+        r = ask(map, use_poll);
+    if (r != 0)
         return r;
     if (TAILQ_EMPTY(&batch->channels))
         left = time_left(timeout, deadline);
@@ -134,13 +154,14 @@ static int ask_and_wait(struct asyncore_map *map, int64_t timeout, bool use_poll
         r = set_timer(map, left, *deadline);
     if (r == 0)
         r = wait_once(map, left == 0);
-    if (r < 0 || loop_is_stopped(map))
+    if (r < 0)
         return r;
-    if (!TAILQ_EMPTY(&batch->channels)) {
-        left = FOREVER; /* if there is nothing in it after all */
-        watch_verify(map);
-    }
-    return TAILQ_EMPTY(&batch->channels) && left != 0;
+    if (loop_is_stopped(map))
+        return STOPPED;
+    if (TAILQ_EMPTY(&batch->channels))
+        return left != 0;
+    watch_verify(map);
+    return TAILQ_EMPTY(&batch->channels);
 }
 
 /* Fills the batch: waits until a channel is ready, the time is up, the map has emptied, or the
@@ -155,9 +176,9 @@ static int gather(struct asyncore_map *map, int64_t timeout, bool use_poll)
         r = ask_and_wait(map, timeout, use_poll, &deadline);
         map->timer_early = map->timer_fired && now_ns() < deadline;
         map->timer_fired = false;
-    } while (r > 0 && (map->length > 0 || was_empty));
+    } while (r == 1 && (map->length > 0 || was_empty));
     map->timer_early = false;
-    return r < 0 ? r : 0;
+    return r == 1 ? 0 : r;
 }
 
 /* --- passes ---------------------------------------------------------------------------------- */
@@ -172,7 +193,7 @@ static void drop_batch(struct asyncore_map *map)
     map->batch = map->batch->outer;
 }
 
-/* 0, or, with loop_is_stopped, why it ended early, or an error. */
+/* 0, STOPPED, or an error. */
 static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll)
 {
     struct batch batch = {.sorted = true, .outer = map->batch};
@@ -181,8 +202,8 @@ static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll)
     TAILQ_INIT(&batch.channels);
     map->batch = &batch;
     r = gather(map, timeout, use_poll);
-    if (r == 0 && !loop_is_stopped(map))
-        r = dispatch_batch(map, use_poll);
+    if (r == 0)
+        r = dispatch_batch(map);
     drop_batch(map);
     if (map->depth == 1)
         map_sweep(map);
@@ -201,10 +222,8 @@ static int run(struct asyncore_map *map, int64_t timeout, bool use_poll, int cou
 
     while (map->length > 0 && (count == ASYNCORE_COUNT_NONE || count-- > 0)) {
         r = pass(map, needs_timeout(map, count) ? timeout : FOREVER, use_poll);
-        if (r < 0)
-            return r;
-        if (loop_is_stopped(map))
-            return stop_result(map);
+        if (r != 0)
+            return r == STOPPED ? stop_result(map) : r;
     }
     return map->length > 0 ? ASYNCORE_LOOP_COUNT : ASYNCORE_LOOP_EMPTY;
 }
@@ -259,7 +278,7 @@ static int one_pass(double timeout, bool use_poll, struct asyncore_map *map)
     if (!enter(map, timeout, &r))
         return r;
     r = pass(map, to_ns(timeout), use_poll);
-    if (r == 0 && loop_is_stopped(map))
+    if (r == STOPPED)
         r = stop_result(map);
     leave(map);
     return r;

@@ -149,7 +149,7 @@ void map_sweep(struct asyncore_map *map)
     }
 }
 
-/* From now on only channels that somebody has a reference to hold the map. */
+/* From now on the map has no base, and only channels that somebody has a reference to hold it. */
 static void map_end(struct asyncore_map *map)
 {
     map->owned++; /* not before this function is through */
@@ -270,8 +270,8 @@ void map_disown(struct channel *c)
 
     map_place(c, PLACE_OUTSIDE);
     TAILQ_REMOVE(&map->outside, c, in_place);
-    if (--map->owned == 0 && map->freed)
-        free(map);
+    if (--map->owned == 0 && !map->base)
+        free(map); /* map_end was through with it */
 }
 
 int asyncore_add_channel(struct asyncore_dispatcher *d, struct asyncore_map *map)

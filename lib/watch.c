@@ -17,94 +17,6 @@ static struct event *read_event(struct channel *c)
     return (struct event *)(void *)((char *)c - ALIGNED(event_get_struct_event_size()));
 }
 
-/* --- the batch ------------------------------------------------------------------------------- */
-
-void batch_remove(struct channel *c)
-{
-    struct batch *batch = c->batch;
-
-    c->ready = 0;
-    if (!batch)
-        return;
-    if (batch->next == c)
-        batch->next = TAILQ_NEXT(c, in_batch);
-    TAILQ_REMOVE(&batch->channels, c, in_batch);
-    c->batch = NULL;
-}
-
-void batch_mark(struct channel *c, unsigned ready)
-{
-    struct batch *batch = dispatcher_of(c)->map->batch;
-
-    if (c->batch != batch) {
-        struct channel *last = TAILQ_LAST(&batch->channels, channel_list);
-
-        batch_remove(c); /* from the outer pass's: this one uses its readiness up */
-        if (last && last->order > c->order)
-            batch->sorted = false;
-        TAILQ_INSERT_TAIL(&batch->channels, c, in_batch);
-        c->batch = batch;
-    }
-    c->ready |= (uint8_t)ready;
-    batch->ready |= ready;
-}
-
-/* One ascending run of the list, cut off; *rest is what follows it. */
-static struct channel *cut_run(struct channel *c, struct channel **rest)
-{
-    struct channel *first = c;
-
-    while (TAILQ_NEXT(c, in_batch) && TAILQ_NEXT(c, in_batch)->order > c->order)
-        c = TAILQ_NEXT(c, in_batch);
-    *rest = TAILQ_NEXT(c, in_batch);
-    TAILQ_NEXT(c, in_batch) = NULL;
-    return first;
-}
-
-static struct channel *merge_runs(struct channel *a, struct channel *b)
-{
-    struct channel *first = NULL;
-    struct channel **end = &first;
-
-    while (a && b) {
-        struct channel **least = a->order < b->order ? &a : &b;
-
-        *end = *least;
-        end = &TAILQ_NEXT(*least, in_batch);
-        *least = *end;
-    }
-    *end = a ? a : b;
-    return first;
-}
-
-/* The kernel reports in an order that is mostly right: a merge of the runs there are. Slot i holds
- * 2^i of them. */
-void batch_sort(struct batch *batch)
-{
-    struct channel *slots[48] = {NULL};
-    struct channel *rest = TAILQ_FIRST(&batch->channels);
-    struct channel *all = NULL;
-    unsigned i;
-
-    while (rest) {
-        struct channel *run = cut_run(rest, &rest);
-
-        for (i = 0; slots[i]; i++) {
-            run = merge_runs(slots[i], run);
-            slots[i] = NULL;
-        }
-        slots[i] = run;
-    }
-    for (i = 0; i < sizeof slots / sizeof *slots; i++)
-        all = merge_runs(all, slots[i]);
-    TAILQ_INIT(&batch->channels);
-    while ((rest = all)) {
-        all = TAILQ_NEXT(rest, in_batch);
-        TAILQ_INSERT_TAIL(&batch->channels, rest, in_batch);
-    }
-    batch->sorted = true;
-}
-
 /* --- events ---------------------------------------------------------------------------------- */
 
 /* Which direction of the descriptor the channel's direction waits for. */
@@ -124,13 +36,16 @@ static void on_ready(struct channel *c, unsigned direction)
         channel_touch(c);
         return;
     }
-    if (HAS(c->socket->cls, want)) {
+    if (c->minds) {
         ready = 0;
         for (unsigned way = ASYNCORE_READ; way <= ASYNCORE_WRITE; way <<= 1)
             if ((c->want & way) && wanted(c, way) == direction)
                 ready |= way;
     }
-    batch_mark(c, ready);
+    if (ready)
+        batch_mark(c, ready);
+    else
+        channel_touch(c); /* it has changed its mind */
 }
 
 static void on_read(evutil_socket_t fd, short what, void *arg)
@@ -371,13 +286,13 @@ void asyncore_touch(struct asyncore_dispatcher *d)
 
 /* --- what libevent does not tell ------------------------------------------------------------- */
 
+#define READ_WRITE (ASYNCORE_READ | ASYNCORE_WRITE)
+
 static bool needs_look(const struct channel *c, bool use_poll)
 {
-    const unsigned both = ASYNCORE_READ | ASYNCORE_WRITE;
-
     if (c->ready & READY_HANGUP)
         return false;
-    return use_poll || (c->is_file && !c->always && (c->ready & both) == both);
+    return use_poll || (c->is_file && !c->always && (c->ready & READ_WRITE) == READ_WRITE);
 }
 
 static short poll_events(const struct channel *c)
@@ -416,8 +331,8 @@ static void verify(struct channel *c, short revents, bool use_poll)
     unsigned marks = marks_of(c, revents, use_poll);
 
     /* Readiness of a socket object of its own mind is not the descriptor's. */
-    if (HAS(c->socket->cls, want) || HAS(c->socket->cls, pending))
-        marks |= c->ready & (ASYNCORE_READ | ASYNCORE_WRITE);
+    if (c->minds)
+        marks |= c->ready & READ_WRITE;
     if ((c->ready & ~marks) & ASYNCORE_WRITE)
         channel_touch(c); /* taken to be writable and is not: the kernel is asked */
     if (marks == 0) {
@@ -437,6 +352,8 @@ void watch_verify(struct asyncore_map *map)
     struct channel *channels[CHUNK];
     struct channel *c = TAILQ_FIRST(&map->batch->channels);
 
+    if (!map->use_poll && (map->batch->ready & READ_WRITE) != READ_WRITE)
+        return;
     while (c) {
         nfds_t n = 0;
 

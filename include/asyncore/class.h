@@ -6,9 +6,12 @@
  *         size_t total;
  *     };
  *
+ *     ASYNCORE_DECLARE_LOCAL_CLASS(echo, asyncore_dispatcher_with_send);
+ *
  *     static int echo_handle_read(struct asyncore_dispatcher *d) { ... echo_of(d)->total ... }
  *
- *     ASYNCORE_CLASS(echo, asyncore_dispatcher_with_send, .handle_read = echo_handle_read);
+ *     ASYNCORE_DEFINE_LOCAL_CLASS(echo, asyncore_dispatcher_with_send,
+ *                                 .handle_read = echo_handle_read);
  *
  * makes echo_class, echo_new(fd, map), echo_of(d) and echo_dispatcher(e). A method that is not
  * named is inherited. A super call is a call of the library's function for the method of that
@@ -114,22 +117,29 @@ ASYNCORE_END_DECLS
  * classes from a C file, or fills in a struct asyncore_class by hand. */
 #ifndef __cplusplus
 
-/* Declares NAME_class, and defines NAME_new, NAME_of and NAME_dispatcher for struct NAME, whose
- * first member is "struct SUPER base". For headers: a class that is used in several files. */
+/* All at once: for methods that do without NAME_of. */
+#define ASYNCORE_CLASS(NAME, SUPER, ...)                                                           \
+    ASYNCORE_DECLARE_LOCAL_CLASS(NAME, SUPER);                                                     \
+    ASYNCORE_DEFINE_LOCAL_CLASS(NAME, SUPER, __VA_ARGS__)
+
+/* In front of the methods, after struct NAME, whose first member is "struct SUPER base": declares
+ * NAME_class, static, and defines NAME_of, NAME_dispatcher and NAME_new. */
+#define ASYNCORE_DECLARE_LOCAL_CLASS(NAME, SUPER)                                                  \
+    ASYNCORE_TABLE static const struct asyncore_class NAME##_class;                                \
+    ASYNCORE_CLASS_FUNCTIONS_(NAME, SUPER)
+
+/* Behind the methods: the table of a class that was declared so. */
+#define ASYNCORE_DEFINE_LOCAL_CLASS(NAME, SUPER, ...)                                              \
+    ASYNCORE_TABLE static const struct asyncore_class NAME##_class =                               \
+        ASYNCORE_CLASS_TABLE_(NAME, SUPER, __VA_ARGS__)
+
+/* The same for a class that is used in several files: the one in a header, the other in a file. */
 #define ASYNCORE_DECLARE_CLASS(NAME, SUPER)                                                        \
     ASYNCORE_UNUSED extern const struct asyncore_class NAME##_class;                               \
     ASYNCORE_CLASS_FUNCTIONS_(NAME, SUPER)
-
-/* Defines the table of a class that ASYNCORE_DECLARE_CLASS declared. */
 #define ASYNCORE_DEFINE_CLASS(NAME, SUPER, ...)                                                    \
     ASYNCORE_TABLE const struct asyncore_class NAME##_class =                                      \
         ASYNCORE_CLASS_TABLE_(NAME, SUPER, __VA_ARGS__)
-
-/* Both, for a class that is used in one file. */
-#define ASYNCORE_CLASS(NAME, SUPER, ...)                                                           \
-    ASYNCORE_TABLE static const struct asyncore_class NAME##_class =                               \
-        ASYNCORE_CLASS_TABLE_(NAME, SUPER, __VA_ARGS__);                                           \
-    ASYNCORE_CLASS_FUNCTIONS_(NAME, SUPER)
 
 #define ASYNCORE_CLASS_TABLE_(NAME, SUPER, ...)                                                    \
     {                                                                                              \

@@ -26,11 +26,12 @@ struct asyncore_map;
  * NULL with errno: ENOMEM, EMFILE, ENFILE. Python: a dict. */
 ASYNCORE_API struct asyncore_map *asyncore_map_new(struct event_base *base);
 
-/* Closes the map's channels, destroys those that nobody has a reference to, and frees the map
- * when the last of them is gone. Called in a handler, it waits for the end of the pass: what is
- * ready and has not been served is dropped, and the loops of this map return ASYNCORE_LOOP_EMPTY.
- * Errors of the channels' close are ignored. NULL is allowed, and does nothing; freeing the
- * default map makes the next use of it start with a new one. */
+/* Closes the sockets of the map's channels, destroys those that nobody has a reference to, and
+ * frees the map when the last of them is gone. finalize is the only method that is called (Python's
+ * garbage collector does not call close either): asyncore_close_all first, for who wants more.
+ * Called in a handler, it waits for the end of the pass: what is ready and has not been served is
+ * dropped, and the loops of this map return ASYNCORE_LOOP_EMPTY. NULL is allowed, and does nothing;
+ * freeing the default map makes the next use of it start with a new one. */
 ASYNCORE_API void asyncore_map_free(struct asyncore_map *map);
 
 /* The default map, made at its first use, on a base of its own. NULL with errno as
