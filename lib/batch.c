@@ -6,6 +6,8 @@
  */
 #include "internal.h"
 
+#include <assert.h>
+
 void batch_remove(struct channel *c)
 {
     struct batch *batch = c->batch;
@@ -23,6 +25,7 @@ void batch_mark(struct channel *c, unsigned ready)
 {
     struct batch *batch = dispatcher_of(c)->map->batch;
 
+    assert(batch && c->place == PLACE_IN_MAP);
     if (c->batch != batch) {
         struct channel *last = TAILQ_LAST(&batch->channels, channel_list);
 

@@ -7,6 +7,7 @@
  */
 #include "internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -143,6 +144,7 @@ void channel_destroy(struct channel *c)
     if (c->out_buffer)
         evbuffer_free(c->out_buffer);
     address_clear(&c->addr);
+    assert(!c->batch && !c->changed && !c->armed);
     map_disown(c);
     free((char *)c - event_room());
 }

@@ -177,7 +177,6 @@ static int walk(struct asyncore_map *map, unsigned mask)
 
 int dispatch_batch(struct asyncore_map *map)
 {
-    static const unsigned phases[] = {ASYNCORE_READ, ASYNCORE_WRITE, READY_EXPT, READY_HANGUP};
     struct batch *batch = map->batch;
     int r = 0;
 
@@ -185,8 +184,8 @@ int dispatch_batch(struct asyncore_map *map)
         batch_sort(batch);
     if (map->use_poll)
         return walk(map, ~0U);
-    for (size_t i = 0; r == 0 && i < sizeof phases / sizeof *phases; i++)
-        if (batch->ready & phases[i])
-            r = walk(map, phases[i]);
+    for (unsigned phase = ASYNCORE_READ; r == 0 && phase <= batch->ready; phase <<= 1)
+        if (batch->ready & phase)
+            r = walk(map, phase);
     return r;
 }

@@ -57,7 +57,7 @@ void expt_close(struct asyncore_map *map)
 
 int expt_arm(struct asyncore_map *map)
 {
-    if (map->expt_count == 0 || map->expt_armed)
+    if (map->expt_armed)
         return 0;
     if (event_add(map->expt_event, NULL) < 0)
         return -ENOMEM;

@@ -26,7 +26,8 @@ struct evbuffer;
 
 /* --- channels -------------------------------------------------------------------------------- */
 
-/* What a channel is ready for, beside ASYNCORE_READ and ASYNCORE_WRITE. */
+/* What a channel is ready for, beside ASYNCORE_READ and ASYNCORE_WRITE; select's way serves them in
+ * the order of the bits. */
 #define READY_EXPT 4
 #define READY_HANGUP 8
 
@@ -222,7 +223,7 @@ int watch_ask(struct asyncore_map *map, bool use_poll);
  * of a file means in select's. Takes from the batch who is not ready after all. */
 void watch_verify(struct asyncore_map *map);
 
-/* Out-of-band data: watched for on behalf of c, or not; and seen to at all, if there is anyone. */
+/* Out-of-band data: watched for on behalf of c, or not; and, if that is anyone, seen to at all. */
 int expt_watch(struct channel *c, bool on);
 int expt_arm(struct asyncore_map *map);
 void expt_close(struct asyncore_map *map);

@@ -6,6 +6,7 @@
  */
 #include "internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -155,6 +156,7 @@ static void map_end(struct asyncore_map *map)
     map->owned++; /* not before this function is through */
     close_everything(map);
     map_sweep(map);
+    assert(map->length == 0 && map->changes == 0 && !map->batch && map->expt_count == 0);
     map_clear(map);
     if (--map->owned == 0)
         free(map);

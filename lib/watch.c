@@ -262,10 +262,10 @@ int watch_ask(struct asyncore_map *map, bool use_poll)
     int r;
 
     change_mode(map, use_poll);
-    r = ask_changed(map);
-    if (r >= 0)
+    r = map->changes > 0 ? ask_changed(map) : 0;
+    if (r >= 0 && !TAILQ_EMPTY(&map->asked))
         r = ask_asked(map);
-    return r < 0 ? r : expt_arm(map);
+    return r < 0 || map->expt_count == 0 ? r : expt_arm(map);
 }
 
 void channel_touch(struct channel *c)

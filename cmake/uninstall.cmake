@@ -1,0 +1,17 @@
+# Removes what the last installation from this build directory wrote, and the directories of its own
+# that this leaves empty. DESTDIR is heeded, as in the installation.
+if(NOT EXISTS "${MANIFEST}")
+  message(FATAL_ERROR "nothing has been installed from this build: there is no ${MANIFEST}")
+endif()
+file(STRINGS "${MANIFEST}" files)
+foreach(file IN LISTS files)
+  set(file "$ENV{DESTDIR}${file}")
+  message(STATUS "Removing: ${file}")
+  file(REMOVE "${file}")
+  get_filename_component(dir "${file}" DIRECTORY)
+  file(GLOB rest LIST_DIRECTORIES true "${dir}/*")
+  if(dir MATCHES "/asyncore$" AND rest STREQUAL "")
+    file(REMOVE_RECURSE "${dir}")
+  endif()
+endforeach()
+file(REMOVE "${MANIFEST}")

@@ -1,0 +1,155 @@
+#define _GNU_SOURCE 1
+#include "support.h"
+
+#include <ctype.h>
+#include <err.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/util.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool demo_verbose;
+
+void demo_log(const char *name, const char *format, ...)
+{
+    va_list args;
+
+    if (!demo_verbose)
+        return;
+    fprintf(stderr, "%s: ", name);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+void demo_log_data(const char *name, const char *method, const void *data, int length)
+{
+    if (!demo_verbose)
+        return;
+    fprintf(stderr, "%s: %s -> (%d) \"", name, method, length);
+    fwrite(data, 1, (size_t)length, stderr);
+    fputs("\"\n", stderr);
+}
+
+int demo_parse_port(const char *text, uint16_t *port)
+{
+    char *end;
+    long value;
+
+    if (!isdigit((unsigned char)*text))
+        return -EINVAL;
+    value = strtol(text, &end, 10);
+    if (*end != '\0' || value > UINT16_MAX)
+        return -EINVAL;
+    *port = (uint16_t)value;
+    return 0;
+}
+
+static bool valid_host(const char *host, bool brackets)
+{
+    struct in6_addr addr;
+
+    if (brackets)
+        return evutil_inet_pton(AF_INET6, host, &addr) == 1;
+    for (; *host; host++)
+        if (!isalnum((unsigned char)*host) && !strchr("-._", *host))
+            return false;
+    return true;
+}
+
+int demo_parse_host_port(const char *text, char *host, size_t size, uint16_t *port)
+{
+    bool brackets = *text == '[';
+    const char *start = text + brackets;
+    size_t length = strcspn(start, brackets ? "]" : ":");
+    const char *rest = start + length;
+
+    if (length == 0 || length >= size || (brackets && *rest++ != ']'))
+        return -EINVAL;
+    memcpy(host, start, length);
+    host[length] = '\0';
+    if (!valid_host(host, brackets))
+        return -EINVAL;
+    if (*rest == '\0')
+        return 0;
+    return *rest == ':' ? demo_parse_port(rest + 1, port) : -EINVAL;
+}
+
+int demo_family(const char *host)
+{
+    return strchr(host, ':') ? AF_INET6 : AF_INET;
+}
+
+int demo_print_listening(const struct asyncore_dispatcher *d)
+{
+    struct sockaddr_storage addr;
+    socklen_t length = sizeof addr;
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+    int rc = asyncore_getsockname(d, (struct sockaddr *)&addr, &length);
+
+    if (rc < 0)
+        return rc;
+    if (getnameinfo((struct sockaddr *)&addr, length, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV))
+        return -EINVAL;
+    printf(addr.ss_family == AF_INET6 ? "listening on [%s]:%s\n" : "listening on %s:%s\n", host,
+           port);
+    return fflush(stdout) ? -errno : 0;
+}
+
+/* Signals arrive while the loop waits, so there is one to end. */
+static void stop(evutil_socket_t signal, short what, void *map)
+{
+    (void)signal;
+    (void)what;
+    (void)asyncore_loop_exit(map, DEMO_STOPPED);
+}
+
+int demo_catch_signals(struct demo_signals *signals, struct asyncore_map *map)
+{
+    struct event_base *base = asyncore_map_base(map);
+
+    signals->interrupt = evsignal_new(base, SIGINT, stop, map);
+    signals->terminate = evsignal_new(base, SIGTERM, stop, map);
+    if (signals->interrupt && signals->terminate && event_add(signals->interrupt, NULL) == 0 &&
+        event_add(signals->terminate, NULL) == 0)
+        return 0;
+    demo_release_signals(signals);
+    return -ENOMEM;
+}
+
+void demo_release_signals(struct demo_signals *signals)
+{
+    if (signals->interrupt)
+        event_free(signals->interrupt);
+    if (signals->terminate)
+        event_free(signals->terminate);
+    signals->interrupt = signals->terminate = NULL;
+}
+
+const char *demo_strerror(const struct asyncore_dispatcher *d, int error)
+{
+    const struct asyncore_error *recorded = asyncore_compact_traceback(d);
+
+    return recorded->error == error ? recorded->message : asyncore_strerror(error);
+}
+
+int demo_handle_error(struct asyncore_dispatcher *d)
+{
+    return asyncore_compact_traceback(d)->error;
+}
+
+int demo_exit(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    warnx("standard output: %s", strerror(errno));
+    return 1;
+}
