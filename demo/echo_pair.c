@@ -297,6 +297,8 @@ static int run(const char *path, int file)
     } else {
         status = echo_client_has_copy(client) ? 0 : 1;
         puts(status ? "ERROR IN TRANSMISSION" : "RECEIVED COPY OF MESSAGE");
+        if (status)
+            warnx("%s: what came back differs from it", path);
     }
     asyncore_unref(echo_client_dispatcher(client));
     asyncore_map_free(asyncore_socket_map());

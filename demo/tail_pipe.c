@@ -117,9 +117,10 @@ static int tail_start(int fd, const char *mark, struct asyncore_map *map)
 /* --- the command ----------------------------------------------------------------------------- */
 
 /* Starts the command with no input and with output as its standard output. */
-static int spawn(char *const *command, int output, pid_t *pid)
+static pid_t spawn(char *const *command, int output)
 {
     posix_spawn_file_actions_t actions;
+    pid_t pid;
     int rc = posix_spawn_file_actions_init(&actions);
 
     if (rc)
@@ -128,9 +129,9 @@ static int spawn(char *const *command, int output, pid_t *pid)
     if (rc == 0)
         rc = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (rc == 0)
-        rc = posix_spawnp(pid, command[0], &actions, NULL, command, environ);
+        rc = posix_spawnp(&pid, command[0], &actions, NULL, command, environ);
     posix_spawn_file_actions_destroy(&actions);
-    return -rc;
+    return rc ? -rc : pid;
 }
 
 /* Waits for the end of the command. Returns 0, or 1 when it has failed, told unless quiet. */
@@ -174,10 +175,10 @@ static int run(char *const *command)
 
     if (pipe2(output, O_CLOEXEC) < 0)
         err(1, NULL);
-    rc = spawn(command, output[1], &pid);
+    pid = spawn(command, output[1]);
     close(output[1]);
-    if (rc < 0) {
-        warnx("%s: %s", command[0], strerror(-rc));
+    if (pid < 0) {
+        warnx("%s: %s", command[0], strerror(-pid));
         close(output[0]);
         return 1;
     }

@@ -8,30 +8,54 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 /* A handler's error: 0 when it is dealt with, otherwise what leaves the loop. */
 static int deal_with(struct channel *c, int error)
 {
+    struct asyncore_map *map = dispatcher_of(c)->map;
     int r;
 
     if (error == -EAGAIN)
         return 0;
     if (error == ASYNCORE_EXIT_NOW)
         return error;
+    map->handling++;
     r = asyncore_handle_error(dispatcher_of(c));
+    map->handling--;
     return r == -EAGAIN || r > 0 ? 0 : r;
 }
 
-static void begin(struct channel *c)
+/* A call of a handler. Inside a handle_error it keeps the error that is being handled there. */
+struct call {
+    bool keeps_error;
+    struct asyncore_error error;
+    char message[ERROR_MESSAGE_SIZE];
+};
+
+static void begin(struct channel *c, struct call *call)
 {
-    dispatcher_of(c)->map->error.error = 0;
+    struct asyncore_map *map = dispatcher_of(c)->map;
+
+    call->keeps_error = map->handling > 0;
+    if (call->keeps_error) {
+        call->error = map->error;
+        memcpy(call->message, map->message, sizeof call->message);
+    }
+    map->error.error = 0;
     c->refs++;
 }
 
-static int end(struct channel *c, int result)
+static int end(struct channel *c, struct call *call, int result)
 {
-    dispatcher_of(c)->map->accepted = -1;
+    struct asyncore_map *map = dispatcher_of(c)->map;
+
+    if (call->keeps_error) {
+        map->error = call->error;
+        memcpy(map->message, call->message, sizeof map->message);
+    }
+    map->accepted = -1;
     if (c->on_change)
         channel_touch(c);
     channel_release(c);
@@ -41,13 +65,14 @@ static int end(struct channel *c, int result)
 static int serve(struct asyncore_dispatcher *d, int (*handler)(struct asyncore_dispatcher *))
 {
     struct channel *c = channel_of(d);
+    struct call call;
     int r;
 
-    begin(c);
+    begin(c, &call);
     r = handler(d);
     if (__builtin_expect(r < 0, 0))
         r = deal_with(c, r);
-    return end(c, r);
+    return end(c, &call, r);
 }
 
 int asyncore_read(struct asyncore_dispatcher *d)
@@ -113,15 +138,16 @@ static int serve_flags(struct channel *c, int flags)
 int asyncore_readwrite(struct asyncore_dispatcher *d, int flags)
 {
     struct channel *c = channel_of(d);
+    struct call call;
     int r;
 
-    begin(c);
+    begin(c, &call);
     r = serve_flags(c, flags);
     if (r < 0 && error_is_disconnect(r))
         r = asyncore_handle_close(d);
     else if (r < 0)
         r = deal_with(c, r);
-    return end(c, r);
+    return end(c, &call, r);
 }
 
 /* --- the batch ------------------------------------------------------------------------------- */
@@ -132,27 +158,30 @@ static int flags_of(unsigned ready)
            (ready & READY_EXPT ? POLLPRI : 0) | (ready & READY_HANGUP ? POLLHUP : 0);
 }
 
-static int serve_ready(struct channel *c, unsigned ready)
+static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
 {
     struct asyncore_dispatcher *d = dispatcher_of(c);
+    /* Who was written to may want it again, a pass in the handler included. */
+    bool asks_again = (ready & ASYNCORE_WRITE) || c->minds;
     int r;
 
-    if (ready == ASYNCORE_READ)
+    if (asks_again)
+        channel_touch(c);
+    if (use_poll || ready == READY_HANGUP)
+        r = asyncore_readwrite(d, flags_of(ready));
+    else if (ready == ASYNCORE_READ)
         r = asyncore_read(d);
     else if (ready == ASYNCORE_WRITE)
         r = asyncore_write(d);
-    else if (ready == READY_EXPT)
-        r = asyncore_exception(d);
     else
-        r = asyncore_readwrite(d, flags_of(ready));
-    /* Who was written to may want it again, or its socket has changed its mind. */
-    if ((ready & ASYNCORE_WRITE) || c->minds)
+        r = asyncore_exception(d);
+    if (asks_again)
         channel_touch(c);
     return r;
 }
 
-/* Calls what the channels are ready for and mask has. */
-static int walk(struct asyncore_map *map, unsigned mask)
+/* Calls what the channels are ready for and mask has: one thing at a time in select's way. */
+static int walk(struct asyncore_map *map, unsigned mask, bool use_poll)
 {
     struct batch *batch = map->batch;
     struct channel *c;
@@ -168,7 +197,7 @@ static int walk(struct asyncore_map *map, unsigned mask)
             batch_remove(c);
         if (ready == 0 || c->place != PLACE_IN_MAP)
             continue;
-        r = serve_ready(c, ready);
+        r = serve_ready(c, ready, use_poll);
         if (r == 0 && loop_is_stopped(map))
             r = STOPPED;
     }
@@ -183,9 +212,9 @@ int dispatch_batch(struct asyncore_map *map)
     if (!batch->sorted)
         batch_sort(batch);
     if (map->use_poll)
-        return walk(map, ~0U);
+        return walk(map, ~0U, true);
     for (unsigned phase = ASYNCORE_READ; r == 0 && phase <= batch->ready; phase <<= 1)
         if (batch->ready & phase)
-            r = walk(map, phase);
+            r = walk(map, phase, false);
     return r;
 }

@@ -8,10 +8,43 @@
 
 /* --- construction and close ------------------------------------------------------------------ */
 
-/* What a socket that came from elsewhere is: connected, listening, or neither. */
-static int look_at(struct asyncore_dispatcher *d)
+static int note_listening(struct asyncore_dispatcher *d)
 {
-    struct channel *c = channel_of(d);
+    struct sockaddr_storage addr;
+    socklen_t length = sizeof addr;
+
+    asyncore_set_accepting(d, true);
+    if (asyncore_getsockname(d, (struct sockaddr *)&addr, &length) < 0)
+        return 0;
+    return address_set(&channel_of(d)->addr, (struct sockaddr *)&addr, length);
+}
+
+/* An accepted socket is connected, even if its peer has gone since and getpeername does not say
+ * so. */
+static int note_accepted(struct asyncore_dispatcher *d)
+{
+    struct asyncore_map *map = d->map;
+
+    map->accepted = -1;
+    asyncore_set_connected(d, true);
+    return address_set(&channel_of(d)->addr, (struct sockaddr *)&map->accepted_addr,
+                       map->accepted_len);
+}
+
+/* A new socket that got the number of an accepted one has no port. */
+static bool has_port(struct asyncore_dispatcher *d)
+{
+    struct sockaddr_storage addr = {.ss_family = AF_UNSPEC};
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&addr; /* ... where in6 has it */
+    socklen_t length = sizeof addr;
+
+    return asyncore_getsockname(d, (struct sockaddr *)&addr, &length) == 0 &&
+           (addr.ss_family == AF_INET || addr.ss_family == AF_INET6) && in->sin_port != 0;
+}
+
+/* What a socket that came from elsewhere is: connected, listening, or neither. */
+static int look_at(struct asyncore_dispatcher *d, bool accepted)
+{
     struct sockaddr_storage peer;
     socklen_t length = sizeof peer;
     int listening = 0;
@@ -19,37 +52,28 @@ static int look_at(struct asyncore_dispatcher *d)
 
     if (r == 0) {
         asyncore_set_connected(d, true);
-        return address_set(&c->addr, (struct sockaddr *)&peer, length);
+        return address_set(&channel_of(d)->addr, (struct sockaddr *)&peer, length);
     }
     if (r != -ENOTCONN && r != -EINVAL)
         return r;
     length = sizeof listening;
-    r = asyncore_getsockopt(d, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length);
-    if (r == 0 && listening) {
-        asyncore_set_accepting(d, true);
-        length = sizeof peer;
-        if (asyncore_getsockname(d, (struct sockaddr *)&peer, &length) == 0)
-            r = address_set(&c->addr, (struct sockaddr *)&peer, length);
-    }
-    return r == -ENOMEM ? r : 0;
+    if (asyncore_getsockopt(d, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) == 0 && listening)
+        return note_listening(d);
+    return accepted && channel_of(d)->stream && has_port(d) ? note_accepted(d) : 0;
 }
 
 int asyncore_dispatcher_init(struct asyncore_dispatcher *d, int sock)
 {
-    struct asyncore_map *map = d->map;
-    bool accepted = sock >= 0 && sock == map->accepted;
+    const bool certain = is_just_accepted(d->map, sock);
+    const bool accepted = sock == d->map->accepted;
     int r;
 
     if (sock < 0)
         return 0;
     r = asyncore_set_socket(d, sock, NULL);
-    if (r < 0 || !accepted)
-        return r < 0 ? r : look_at(d);
-    /* It is connected, even if its peer has gone since and getpeername would not say so. */
-    map->accepted = -1;
-    asyncore_set_connected(d, true);
-    return address_set(&channel_of(d)->addr, (struct sockaddr *)&map->accepted_addr,
-                       map->accepted_len);
+    if (r < 0)
+        return r;
+    return certain ? note_accepted(d) : look_at(d, accepted);
 }
 
 int asyncore_dispatcher_close(struct asyncore_dispatcher *d)

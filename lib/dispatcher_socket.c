@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <event2/buffer.h>
 #include <event2/util.h>
 
 static int syscall_result(int r)
@@ -56,6 +57,8 @@ int asyncore_detach(struct asyncore_dispatcher *d)
     if (!HAS(c->socket->cls, detach))
         return -ENOTSUP;
     fd = channel_drop_socket(c, true);
+    if (c->out_buffer)
+        evbuffer_drain(c->out_buffer, evbuffer_get_length(c->out_buffer));
     (void)asyncore_dispatcher_close(d);
     return fd;
 }
@@ -109,6 +112,11 @@ static int give(struct asyncore_dispatcher *d, struct asyncore_socket *s, struct
     return asyncore_add_channel(d, map);
 }
 
+bool is_just_accepted(const struct asyncore_map *map, int fd)
+{
+    return fd == map->accepted && map->accepted_in_handler;
+}
+
 int asyncore_set_socket_object(struct asyncore_dispatcher *d, struct asyncore_socket *sock,
                                struct asyncore_map *map)
 {
@@ -120,7 +128,7 @@ int asyncore_set_socket_object(struct asyncore_dispatcher *d, struct asyncore_so
         r = -EINVAL;
     else if (sock->cls == &file_wrapper_class)
         r = file_nature(sock, &nature);
-    else if (sock->cls != &plain_socket_class || sock->fd != d->map->accepted)
+    else if (sock->cls != &plain_socket_class || !is_just_accepted(d->map, sock->fd))
         r = socket_nature(sock, &nature);
     if (r == 0)
         return give(d, sock, nature, map);
@@ -274,6 +282,7 @@ static int accept_one(struct asyncore_dispatcher *d)
     while (sock < 0 && errno == EINTR);
     map->accepted = sock;
     map->accepted_stream = channel_of(d)->stream;
+    map->accepted_in_handler = map->depth > 0 && !map->waiting;
     return syscall_result(sock);
 }
 

@@ -75,8 +75,10 @@ int asyncore_initiate_send(struct asyncore_dispatcher *d)
 
     if (!asyncore_isinstance(d, &asyncore_dispatcher_with_send_class))
         return -EINVAL;
-    if (!c->socket || asyncore_out_buffer_length(d) == 0)
+    if (asyncore_out_buffer_length(d) == 0)
         return 0;
+    if (!c->socket)
+        return c->closed ? 0 : -EBADF;
     n = evbuffer_peek(c->out_buffer, SEND_SIZE, NULL, pieces, 16);
     n = n < 16 ? n : 16;
     for (int i = 0; i < n; i++) {

@@ -138,6 +138,8 @@ struct batch {
     struct batch *outer; /* of the pass in one of whose handlers this one runs */
 };
 
+#define ERROR_MESSAGE_SIZE 256
+
 struct asyncore_map {
     struct event_base *base;
     struct channel_list channels; /* in the map, in order */
@@ -156,7 +158,6 @@ struct asyncore_map {
     struct event *timer; /* bounds a wait */
     int64_t timer_at;    /* when it fires, in ns of the monotonic clock; 0: not set */
     bool timer_fired;
-    bool timer_early;    /* ... before its time, as libevent's clock is coarse */
     struct event *pause; /* ends the pause of listeners without descriptors */
 
     struct event *expt_event; /* out-of-band data: expt.c */
@@ -166,14 +167,17 @@ struct asyncore_map {
 
     struct evbuffer *reserve; /* dispatcher_with_send.c */
 
-    /* The connection that was just accepted: its address need not be asked for. */
+    /* The connection that was just accepted: in the handler that did, its address need not be
+     * asked for; elsewhere the number may be another socket's by now. */
     int accepted; /* -1: none */
+    bool accepted_in_handler;
     bool accepted_stream;
     socklen_t accepted_len;
     struct sockaddr_storage accepted_addr;
 
     struct asyncore_error error;
-    char message[256];
+    char message[ERROR_MESSAGE_SIZE];
+    unsigned handling; /* handle_errors that are running */
 
     int exit_value;
     bool exiting;  /* asyncore_loop_exit was called */
@@ -256,6 +260,9 @@ int socket_sendv(struct asyncore_socket *s, const struct iovec *iov, int count);
 int file_is_always_ready(int fd);
 /* Sets O_NONBLOCK until the wrapper is closed, where that makes a difference. */
 int file_wrapper_set_nonblocking(struct asyncore_socket *s);
+
+/* Whether it is certain that fd is the connection that was just accepted. */
+bool is_just_accepted(const struct asyncore_map *map, int fd);
 
 /* What a send returned, as dispatcher.send gives it to its caller. */
 int dispatcher_sent(struct asyncore_dispatcher *d, size_t len, int sent);

@@ -86,7 +86,7 @@ static void clear_timer(struct asyncore_map *map)
 }
 
 /* One call of event_base_loop: at once, or until something happens. */
-static int wait_once(struct asyncore_map *map, bool at_once)
+static int run_base(struct asyncore_map *map, bool at_once)
 {
     int flags = EVLOOP_ONCE | (at_once ? EVLOOP_NONBLOCK : EVLOOP_NO_EXIT_ON_EMPTY);
     int r;
@@ -102,95 +102,103 @@ static int wait_once(struct asyncore_map *map, bool at_once)
     return errno ? -errno : -EDEADLK;
 }
 
-/* The time that is left; *deadline is set at its first call. */
-static int64_t time_left(int64_t timeout, int64_t *deadline)
+/* The wait of a pass. */
+struct wait {
+    int64_t timeout;
+    int64_t deadline; /* 0: not yet known, it counts from the first wait */
+    bool early;       /* libevent's clock is coarse: its timer came before the deadline */
+};
+
+static int64_t time_left(struct wait *wait)
 {
     int64_t now;
 
-    if (timeout == FOREVER || timeout == 0)
-        return timeout;
+    if (wait->timeout == FOREVER || wait->timeout == 0)
+        return wait->timeout;
     now = now_ns();
-    if (*deadline == 0)
-        *deadline = now + timeout;
-    return *deadline > now ? *deadline - now : 0;
-}
-
-/* Whether the program's code runs when everyone is asked. */
-static bool asks_someone(const struct asyncore_map *map)
-{
-    return map->changes > 0 || !TAILQ_EMPTY(&map->asked);
+    if (wait->deadline == 0)
+        wait->deadline = now + wait->timeout;
+    return wait->deadline > now ? wait->deadline - now : 0;
 }
 
 /* Asks everyone. A predicate may stop the loop, though a break that was there before it (of a loop
  * of the host's own) does not count: the wait clears it. */
 static int ask(struct asyncore_map *map, bool use_poll)
 {
-    bool stale, someone = asks_someone(map);
-    int r;
+    bool someone = map->changes > 0 || !TAILQ_EMPTY(&map->asked);
+    bool stale = someone && loop_is_stopped(map);
+    int r = watch_ask(map, use_poll);
 
-    stale = someone && loop_is_stopped(map);
-    r = watch_ask(map, use_poll);
     if (r < 0)
         return r;
     return map->freed || map->exiting || (someone && !stale && loop_is_stopped(map)) ? STOPPED : 0;
 }
 
-/* One step of a wait: 1: the pass goes on waiting; 0: it has what it waits for; or STOPPED, or an
- * error. */
-static int ask_and_wait(struct asyncore_map *map, int64_t timeout, bool use_poll, int64_t *deadline)
+static int wait_once(struct asyncore_map *map, struct wait *wait)
 {
-    struct batch *batch = map->batch;
-    int64_t left = 0;
+    int64_t left = TAILQ_EMPTY(&map->batch->channels) ? time_left(wait) : 0;
     int r = 0;
 
-    /* libevent's clock is coarse: when its timer was early only the rest is waited for. */
-    if (!map->timer_early)
-        r = ask(map, use_poll);
-    if (r != 0)
-        return r;
-    if (TAILQ_EMPTY(&batch->channels))
-        left = time_left(timeout, deadline);
     if (left != 0 && left != FOREVER)
-        r = set_timer(map, left, *deadline);
+        r = set_timer(map, left, wait->deadline);
+    map->timer_fired = false;
     if (r == 0)
-        r = wait_once(map, left == 0);
+        r = run_base(map, left == 0);
     if (r < 0)
         return r;
     if (loop_is_stopped(map))
         return STOPPED;
-    if (TAILQ_EMPTY(&batch->channels))
-        return left != 0;
-    watch_verify(map);
-    return TAILQ_EMPTY(&batch->channels);
+    if (!TAILQ_EMPTY(&map->batch->channels)) {
+        watch_verify(map);
+        return TAILQ_EMPTY(&map->batch->channels);
+    }
+    wait->early = map->timer_fired && now_ns() < wait->deadline;
+    return left != 0 && (wait->early || !map->timer_fired);
 }
 
 /* Fills the batch: waits until a channel is ready, the time is up, the map has emptied, or the
- * loop is to stop. The base's other events run meanwhile, and then everyone is asked again. */
+ * loop is to stop. The base's other events run meanwhile, and then everyone is asked again; not so
+ * when it was only the timer, and early. */
 static int gather(struct asyncore_map *map, int64_t timeout, bool use_poll)
 {
+    struct wait wait = {.timeout = timeout};
     const bool was_empty = map->length == 0;
-    int64_t deadline = 0;
     int r;
 
     do {
-        r = ask_and_wait(map, timeout, use_poll, &deadline);
-        map->timer_early = map->timer_fired && now_ns() < deadline;
-        map->timer_fired = false;
-    } while (r == 1 && (map->length > 0 || was_empty));
-    map->timer_early = false;
-    return r == 1 ? 0 : r;
+        r = wait.early ? 0 : ask(map, use_poll);
+        if (r == 0 && map->length == 0 && !was_empty)
+            return 0;
+        if (r == 0)
+            r = wait_once(map, &wait); /* 1: there is more to wait for */
+    } while (r == 1);
+    return r;
 }
 
 /* --- passes ---------------------------------------------------------------------------------- */
 
-/* What was gathered and not served is dropped: level triggering brings it back. */
+/* What was gathered and not served is dropped: level triggering brings it back, and asking again
+ * what was not asked of the kernel. */
 static void drop_batch(struct asyncore_map *map)
 {
     struct channel *c;
 
-    while ((c = TAILQ_FIRST(&map->batch->channels)))
+    while ((c = TAILQ_FIRST(&map->batch->channels))) {
+        channel_touch(c);
         batch_remove(c);
+    }
     map->batch = map->batch->outer;
+}
+
+/* What the outer passes have not served yet is asked for again, and this one takes it over. */
+static void touch_outer(struct asyncore_map *map)
+{
+    struct channel *c;
+
+    for (struct batch *batch = map->batch; batch; batch = batch->outer)
+        TAILQ_FOREACH (c, &batch->channels, in_batch) {
+            channel_touch(c);
+        }
 }
 
 /* 0, STOPPED, or an error. */
@@ -200,6 +208,7 @@ static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll)
     int r;
 
     TAILQ_INIT(&batch.channels);
+    touch_outer(map);
     map->batch = &batch;
     r = gather(map, timeout, use_poll);
     if (r == 0)
@@ -249,8 +258,10 @@ static bool enter(struct asyncore_map *map, double timeout, int *result)
 
 static void leave(struct asyncore_map *map)
 {
-    if (map->depth == 1)
+    if (map->depth == 1) {
         clear_timer(map);
+        map_sweep(map); /* of what was closed before, too */
+    }
     map_leave(map);
 }
 
@@ -270,14 +281,15 @@ int asyncore_loop(double timeout, bool use_poll, struct asyncore_map *map, int c
 
 static int one_pass(double timeout, bool use_poll, struct asyncore_map *map)
 {
-    int r;
+    int r = 0;
 
     map = map_or_default(map);
     if (!map)
         return -errno;
     if (!enter(map, timeout, &r))
         return r;
-    r = pass(map, to_ns(timeout), use_poll);
+    if (map->length > 0 || use_poll) /* Python's poll2 waits in an empty map */
+        r = pass(map, to_ns(timeout), use_poll);
     if (r == STOPPED)
         r = stop_result(map);
     leave(map);
@@ -286,9 +298,6 @@ static int one_pass(double timeout, bool use_poll, struct asyncore_map *map)
 
 int asyncore_poll(double timeout, struct asyncore_map *map)
 {
-    map = map_or_default(map);
-    if (map && map->length == 0)
-        return isnan(timeout) ? -EINVAL : 0;
     return one_pass(timeout, false, map);
 }
 

@@ -314,29 +314,26 @@ void asyncore_del_channel(struct asyncore_dispatcher *d)
 
 /* --- close_all ------------------------------------------------------------------------------- */
 
-/* The channel that follows the given place in the order: the map may change in a close. */
-static struct channel *after(const struct asyncore_map *map, uint64_t order)
+/* The channels of the map as they are now, each with a reference. */
+static int snapshot(struct asyncore_map *map, struct asyncore_dispatcher ***all)
 {
-    struct channel *c;
+    struct asyncore_dispatcher *d = NULL;
+    size_t n = 0;
 
-    TAILQ_FOREACH (c, &map->channels, in_place) {
-        if (c->order > order)
-            return c;
-    }
-    return NULL;
+    *all = malloc((map->length + 1) * sizeof **all);
+    if (!*all)
+        return -ENOMEM;
+    while ((d = asyncore_map_next(map, d)))
+        (*all)[n++] = asyncore_ref(d);
+    (*all)[n] = NULL;
+    return 0;
 }
 
-static int close_each(struct asyncore_map *map, bool ignore_all)
+static int close_each(struct asyncore_dispatcher **all, bool ignore_all)
 {
-    const uint64_t last = map->last_order;
-    uint64_t order = 0;
-    struct channel *c;
+    for (; *all; all++) {
+        int r = channel_of(*all)->closed ? 0 : asyncore_close(*all);
 
-    while ((c = after(map, order)) && c->order <= last) {
-        int r;
-
-        order = c->order;
-        r = asyncore_close(dispatcher_of(c));
         if (r == ASYNCORE_EXIT_NOW || (r < 0 && r != -EBADF && !ignore_all))
             return r;
     }
@@ -345,16 +342,23 @@ static int close_each(struct asyncore_map *map, bool ignore_all)
 
 int asyncore_close_all(struct asyncore_map *map, bool ignore_all)
 {
+    struct asyncore_dispatcher **all;
     struct channel *c;
     int r;
 
     map = map_or_default(map);
     if (!map)
         return -errno;
+    r = snapshot(map, &all);
+    if (r < 0)
+        return r;
     map_enter(map);
-    r = close_each(map, ignore_all);
+    r = close_each(all, ignore_all);
     while (r == 0 && (c = TAILQ_FIRST(&map->channels)))
         asyncore_del_channel(dispatcher_of(c));
+    for (struct asyncore_dispatcher **d = all; *d; d++)
+        asyncore_unref(*d);
+    free(all);
     map_leave(map);
     return r;
 }

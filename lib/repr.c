@@ -2,7 +2,6 @@
 #include "internal.h"
 
 #include <errno.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,12 +65,9 @@ static int unix_repr(const struct sockaddr_un *un, socklen_t addrlen, char *buf,
 static int in6_repr(const struct sockaddr_in6 *in6, char *buf, size_t size)
 {
     char host[INET6_ADDRSTRLEN] = "";
-    char scope[IF_NAMESIZE + 1] = "";
 
     evutil_inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
-    if (in6->sin6_scope_id && if_indextoname(in6->sin6_scope_id, scope + 1))
-        scope[0] = '%';
-    return snprintf(buf, size, "('%s%s', %u, %u, %u)", host, scope, ntohs(in6->sin6_port),
+    return snprintf(buf, size, "('%s', %u, %u, %u)", host, ntohs(in6->sin6_port),
                     (unsigned)ntohl(in6->sin6_flowinfo), (unsigned)in6->sin6_scope_id);
 }
 
@@ -113,7 +109,7 @@ int asyncore_dispatcher_repr(const struct asyncore_dispatcher *d, char *buf, siz
     char where[512] = " ";
     const char *status = "";
 
-    if (d->accepting && addr)
+    if (d->accepting && addr && addrlen > sizeof addr->sa_family) /* Python: '' is false */
         status = " listening";
     else if (d->connected)
         status = " connected";

@@ -7,9 +7,6 @@
 #include "support.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -733,12 +730,14 @@ END_TEST
 
 START_TEST(next_object_frees)
 {
+    static struct scripted_calls next_calls; /* outlives the test: its socket does */
     struct probe *p = make(0);
-    struct scripted_calls next_calls = {0};
     int next_peer;
     int fd = scripted->base.fd;
-    struct scripted_socket *next = scripted_new(0, &next_calls, &next_peer);
+    struct scripted_socket *next;
 
+    next_calls = (struct scripted_calls){0};
+    next = scripted_new(0, &next_calls, &next_peer);
     ck_assert_int_eq(asyncore_set_socket_object(&p->base, &next->base, NULL), 0);
     check_gone(fd);
     ck_assert_ptr_eq(asyncore_socket(&p->base), &next->base);

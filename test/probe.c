@@ -206,3 +206,15 @@ struct probe *quiet_probe_make(const char *name, int fd, struct asyncore_map *ma
     self->base.name = name;
     return &self->base;
 }
+
+struct probe *probe_connected(const char *name, int family, struct asyncore_map *map, int *peer)
+{
+    int pair[2];
+
+    if (family == AF_UNIX)
+        test_socketpair(SOCK_STREAM, pair);
+    else
+        test_pair(family, pair);
+    *peer = pair[1];
+    return probe_make(name, pair[0], map);
+}

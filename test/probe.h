@@ -52,6 +52,10 @@ ASYNCORE_DECLARE_CLASS(quiet_probe, probe);
 struct probe *probe_make(const char *name, int fd, struct asyncore_map *map);
 struct probe *quiet_probe_make(const char *name, int fd, struct asyncore_map *map);
 
+/* A connected one, on a TCP connection, or for AF_UNIX on a socketpair; *peer is the other end,
+ * blocking, the test's to close. */
+struct probe *probe_connected(const char *name, int family, struct asyncore_map *map, int *peer);
+
 /* What was called since the last probe_clear: "a.read b.read a.close", without the predicates
  * unless probe_trace_predicates(true) was called. */
 const char *probe_trace(void);

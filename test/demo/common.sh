@@ -1,9 +1,12 @@
+#!/bin/sh
+# shellcheck disable=SC2034 # variables that the tests use
 # Sourced by the tests of the demo programs, which are run as: sh NAME.sh DIRECTORY-OF-THE-PROGRAMS
 set -eu
 
 bin=$(cd "${1:?usage: $0 DIRECTORY}" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
 lorem=$here/../../demo/lorem.txt
+no_host=$(printf '%064d' 0 | tr 0 x) # too long for a name: nobody outside is asked
 dir=$(mktemp -d)
 pids=
 

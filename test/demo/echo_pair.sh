@@ -1,3 +1,4 @@
+#!/bin/sh
 # echo_pair on files of all kinds, its trace, and a transmission that goes wrong.
 . "$(dirname "$0")/common.sh"
 
@@ -38,9 +39,9 @@ same "$dir/want" "$dir/EchoServer"
 trace EchoHandler
 {
     printf 'handle_read() -> (%d) \n' 256
-    for read in 256 $rest 0; do
-        printf 'handle_read() -> (%d) \n' $read
-        [ $read -gt 0 ] && echo 'handle_write() -> (256) '
+    for read in 256 "$rest" 0; do
+        printf 'handle_read() -> (%d) \n' "$read"
+        [ "$read" -gt 0 ] && echo 'handle_write() -> (256) '
     done
     printf 'handle_write() -> (%d) \n' $rest
     echo 'handle_close()'
@@ -59,8 +60,8 @@ same "$dir/want" "$dir/have"
 tail -n 3 "$dir/EchoClient" >"$dir/have"
 printf '%s\n' 'handle_close()' 'RECEIVED COPY OF MESSAGE' 'handle_read() -> (0) ' >"$dir/want"
 same "$dir/want" "$dir/have"
-sum=$(sed -n 's/^handle_read() -> (\([0-9]*\)) $/\1/p' "$dir/EchoClient" | paste -sd+ -)
-[ $(($sum)) -eq "$size" ] || fail "EchoClient has read $(($sum)) bytes of $size"
+sum=$(sed -n 's/^handle_read() -> (\([0-9]*\)) $/\1/p' "$dir/EchoClient" | awk '{n += $1} END {print n}')
+[ "$sum" -eq "$size" ] || fail "EchoClient has read $sum bytes of $size"
 for line in 'EchoClient: writable() -> True' 'EchoClient: writable() -> False'; do
     grep -qx -e "$line" "$dir/err" || fail "no '$line'"
 done
@@ -83,6 +84,7 @@ until [ "$line" != "${line#EchoClient: handle_write}" ]; do
     read -r line <&3 || fail 'the trace ends early'
 done
 : >"$dir/changing"
-cat <&3 >/dev/null
+cat <&3 >"$dir/err"
 ends 1 $pair
 [ "$(cat "$dir/out")" = 'ERROR IN TRANSMISSION' ] || fail "changed file: $(cat "$dir/out")"
+grep -q "changing: what came back differs" "$dir/err" || fail "changed file: $(cat "$dir/err")"

@@ -1,3 +1,4 @@
+#!/bin/sh
 # file_reader on regular files, a FIFO and a device.
 . "$(dirname "$0")/common.sh"
 

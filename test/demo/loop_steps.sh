@@ -1,3 +1,4 @@
+#!/bin/sh
 # loop_steps: the passes of a loop of its own, with and without something to do.
 . "$(dirname "$0")/common.sh"
 

@@ -1,3 +1,4 @@
+#!/bin/sh
 # tail_pipe: lines of two sources as they come, the ends of both, and what becomes of the command.
 . "$(dirname "$0")/common.sh"
 
@@ -53,6 +54,32 @@ sed -n 's/^out: //p' "$dir/out" >"$dir/have"
 seq 200001 400000 >"$dir/want"
 same "$dir/want" "$dir/have"
 [ "$(wc -l <"$dir/out")" -eq 400000 ] || fail 'lines that belong to nobody'
+
+# A terminal for input and output at once: non-blocking, and slower than the command.
+timeout 60 python3 - "$bin/tail_pipe" >"$dir/out" <<'END' || fail 'on a terminal'
+import array, fcntl, os, pty, sys, termios, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], [sys.argv[1], '--', 'seq', '50000'])
+waiting, before = array.array('i', [0]), -1
+while waiting[0] == 0 or waiting[0] != before:  # until the terminal takes no more
+    before = waiting[0]
+    time.sleep(0.1)
+    fcntl.ioctl(terminal, termios.FIONREAD, waiting)
+data = b''
+try:
+    while True:
+        data += os.read(terminal, 1024)
+        if data.endswith(b'out: 50000\r\n'):
+            os.write(terminal, b'\x04')  # the end of its input
+except OSError:  # the program has closed the terminal
+    pass
+sys.stdout.buffer.write(data.replace(b'\r\n', b'\n'))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+END
+sed -n 's/^out: //p' "$dir/out" >"$dir/have"
+seq 50000 >"$dir/want"
+same "$dir/want" "$dir/have"
 
 # A long line, with zero bytes, and without its newline.
 head -c 3000000 /dev/zero >"$dir/zeros"

@@ -1,3 +1,4 @@
+#!/bin/sh
 # udp_time: the service, asked by its own client and with nc.
 . "$(dirname "$0")/common.sh"
 
@@ -47,8 +48,8 @@ if have_ipv6; then
     ends 0 "$service"
 fi
 
-expect_failure 1 'no-such-host.invalid' "$bin/udp_time" --host no-such-host.invalid
-expect_failure 1 'no-such-host.invalid:1: ' "$bin/udp_time" --query no-such-host.invalid:1
+expect_failure 1 "$no_host.* not known" "$bin/udp_time" --host "$no_host"
+expect_failure 1 "$no_host:1: .* not known" "$bin/udp_time" --query "$no_host:1"
 
 # Nobody is there; then somebody who does not answer.
 start service "$bin/udp_time"

@@ -1,0 +1,457 @@
+/*
+ * How long channels and maps live: ownership, references, and the ends of maps, in handlers too;
+ * and maps that cannot be made. Links probe.c.
+ */
+#define _GNU_SOURCE
+#include "probe.h"
+#include "support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    CHANNELS = 4
+};
+
+static struct asyncore_map *the_map;
+static struct probe *probes[CHANNELS]; /* a, b, c, d */
+static int peers[CHANNELS];
+
+static void setup(void)
+{
+    probe_setup();
+    the_map = asyncore_map_new(NULL);
+    ck_assert_ptr_nonnull(the_map);
+    memset(peers, -1, sizeof peers);
+}
+
+static void teardown(void)
+{
+    asyncore_map_free(the_map);
+    for (int i = 0; i < CHANNELS; i++)
+        if (peers[i] >= 0)
+            test_close(&peers[i]);
+}
+
+static struct probe *make(const char *name, struct asyncore_map *in, int *peer)
+{
+    int pair[2];
+
+    test_socketpair(SOCK_STREAM, pair);
+    *peer = pair[1];
+    return probe_make(name, pair[0], in);
+}
+
+static void make_all(struct asyncore_map *in)
+{
+    static const char *const names[CHANNELS] = {"a", "b", "c", "d"};
+
+    for (int i = 0; i < CHANNELS; i++)
+        probes[i] = make(names[i], in, &peers[i]);
+}
+
+static struct asyncore_dispatcher *d(int i)
+{
+    return &probes[i]->base;
+}
+
+/* The names of the channels in the map, in order. */
+static const char *names_in(const struct asyncore_map *in)
+{
+    static char names[64];
+    struct asyncore_dispatcher *at = NULL;
+
+    names[0] = '\0';
+    while ((at = asyncore_map_next(in, at)))
+        strcat(names, probe_of(at)->name);
+    ck_assert_uint_eq(strlen(names), asyncore_map_length(in));
+    return names;
+}
+
+/* --- lifetimes ------------------------------------------------------------------------------- */
+
+START_TEST(closed_outside_a_pass_lives_on)
+{
+    make_all(the_map);
+    ck_assert_int_eq(asyncore_close(d(0)), 0);
+    ck_assert_str_eq(probe_trace(), "");
+    ck_assert(!d(0)->connected);
+    ck_assert_int_eq(asyncore_fileno(d(0)), -1);
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    ck_assert_str_eq(probe_trace(), "a.finalize");
+}
+END_TEST
+
+START_TEST(closed_outside_a_pass_dies_with_the_map)
+{
+    make_all(the_map);
+    ck_assert_int_eq(asyncore_close(d(1)), 0);
+    asyncore_map_free(the_map);
+    the_map = NULL;
+    ck_assert_int_eq(probe_count("b.finalize"), 1);
+    ck_assert_int_eq(probe_count("d.finalize"), 1);
+}
+END_TEST
+
+/* new, and a connect that fails: still there to be looked at, and given away in the end. */
+START_TEST(owned_without_socket)
+{
+    (void)probe_make("p", -1, the_map);
+    ck_assert_int_eq(run_passes(the_map, false, 1), 0);
+    ck_assert_str_eq(probe_trace(), "");
+    asyncore_map_free(the_map);
+    the_map = NULL;
+    ck_assert_str_eq(probe_trace(), "p.finalize");
+}
+END_TEST
+
+START_TEST(new_socket_before_the_sweep_saves)
+{
+    int pair[2];
+
+    make_all(the_map);
+    ck_assert_int_eq(asyncore_close(d(0)), 0);
+    test_socketpair(SOCK_STREAM, pair);
+    ck_assert_int_eq(asyncore_set_socket(d(0), pair[0], NULL), 0);
+    ck_assert_int_eq(run_passes(the_map, _i, 2), 0);
+    ck_assert_str_eq(probe_trace(), "");
+    ck_assert_str_eq(names_in(the_map), "bcda");
+    test_write_all(pair[1], "abc", 3);
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    ck_assert_str_eq(probe_trace(), "a.read");
+    test_close(&pair[1]);
+}
+END_TEST
+
+START_TEST(referenced_channel_survives)
+{
+    make_all(the_map);
+    ck_assert_ptr_eq(asyncore_ref(d(0)), d(0));
+    ck_assert_int_eq(asyncore_close(d(0)), 0);
+    ck_assert_int_eq(run_passes(the_map, _i, 3), 0);
+    ck_assert_str_eq(probe_trace(), "");
+    ck_assert_int_eq(asyncore_create_socket(d(0), AF_INET, SOCK_STREAM), 0);
+    ck_assert_str_eq(names_in(the_map), "bcda");
+    ck_assert_int_eq(asyncore_close(d(0)), 0);
+    ck_assert_ptr_null(asyncore_unref(d(0)));
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    ck_assert_str_eq(probe_trace(), "a.finalize");
+    ck_assert_ptr_null(asyncore_unref(NULL));
+}
+END_TEST
+
+/* The last reference goes after the sweep that spared it: with the next one. */
+START_TEST(released_channel_dies)
+{
+    make_all(the_map);
+    asyncore_ref(d(0));
+    asyncore_ref(d(0));
+    asyncore_close(d(0));
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    asyncore_unref(d(0));
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    ck_assert_str_eq(probe_trace(), "");
+    asyncore_unref(d(0));
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    ck_assert_str_eq(probe_trace(), "a.finalize");
+}
+END_TEST
+
+/* A reference keeps an open one no longer than the map does without it. */
+START_TEST(unref_of_an_open_one)
+{
+    make_all(the_map);
+    asyncore_ref(d(0));
+    asyncore_unref(d(0));
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    ck_assert_str_eq(probe_trace(), "");
+    ck_assert_str_eq(names_in(the_map), "abcd");
+}
+END_TEST
+
+/* --- map_free -------------------------------------------------------------------------------- */
+
+START_TEST(free_of_null)
+{
+    make_all(NULL);
+    asyncore_map_free(NULL);
+    ck_assert_uint_eq(asyncore_map_length(NULL), CHANNELS);
+}
+END_TEST
+
+START_TEST(free_closes_and_destroys)
+{
+    int fd;
+
+    make_all(the_map);
+    fd = asyncore_fileno(d(2));
+    asyncore_del_channel(d(2)); /* outside, and owned all the same */
+    asyncore_map_free(the_map);
+    the_map = NULL;
+    for (int i = 0; i < CHANNELS; i++) {
+        char word[16] = {(char)('a' + i), '\0'};
+
+        ck_assert_int_eq(probe_count(strcat(word, ".finalize")), 1);
+    }
+    ck_assert(!test_is_open(fd));
+}
+END_TEST
+
+static void check_useless(struct asyncore_dispatcher *held)
+{
+    struct test_addr addr = test_addr_any(AF_INET);
+    int pair[2];
+
+    ck_assert_int_eq(asyncore_fileno(held), -1);
+    ck_assert_int_eq(asyncore_close(held), 0);
+    ck_assert_int_eq(asyncore_send(held, "x", 1), 0);
+    ck_assert_int_eq(asyncore_recv(held, &(char){0}, 1), 0);
+    ck_assert_int_eq(asyncore_create_socket(held, AF_INET, SOCK_STREAM), -EINVAL);
+    ck_assert_int_eq(asyncore_add_channel(held, NULL), -EINVAL);
+    ck_assert_int_eq(asyncore_connect(held, test_sa(&addr), addr.len), -EBADF);
+    ck_assert_int_eq(asyncore_listen(held, 1), -EBADF);
+    test_socketpair(SOCK_STREAM, pair);
+    ck_assert_int_eq(asyncore_set_socket(held, pair[0], NULL), -EINVAL);
+    ck_assert(!test_is_open(pair[0]));
+    errno = 0;
+    ck_assert_ptr_null(asyncore_dispatcher_new(pair[1], held->map));
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert(!test_is_open(pair[1]));
+    asyncore_touch(held);
+    asyncore_del_channel(held);
+    ck_assert_uint_eq(asyncore_map_length(held->map), 0);
+}
+
+START_TEST(free_leaves_the_referenced)
+{
+    struct asyncore_map *freed = the_map;
+
+    make_all(the_map);
+    asyncore_ref(d(1));
+    asyncore_map_free(the_map);
+    the_map = NULL;
+    ck_assert_int_eq(probe_count("a.finalize"), 1);
+    ck_assert_int_eq(probe_count("b.finalize"), 0);
+    ck_assert_ptr_eq(d(1)->map, freed);
+    check_useless(d(1));
+    asyncore_map_free(freed); /* it is: nothing happens */
+    asyncore_unref(d(1));
+    ck_assert_int_eq(probe_count("b.finalize"), 1);
+}
+END_TEST
+
+/* One that is held moves to a map that lives, and is good again. */
+START_TEST(referenced_moves_from_a_freed_map)
+{
+    struct asyncore_map *other = asyncore_map_new(NULL);
+    int pair[2];
+
+    make_all(the_map);
+    asyncore_ref(d(1));
+    asyncore_map_free(the_map);
+    the_map = other;
+    test_socketpair(SOCK_STREAM, pair);
+    ck_assert_int_eq(asyncore_set_socket(d(1), pair[0], other), 0);
+    asyncore_unref(d(1));
+    probe_clear();
+    test_write_all(pair[1], "abc", 3);
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    ck_assert_str_eq(probe_trace(), "b.read");
+    test_close(&pair[1]);
+}
+END_TEST
+
+static int free_map(struct probe *self)
+{
+    asyncore_map_free(self->base.map);
+    the_map = NULL;
+    return 0;
+}
+
+START_TEST(free_in_a_handler)
+{
+    make_all(the_map);
+    probes[1]->hook[PROBE_READ] = free_map;
+    for (int i = 0; i < CHANNELS; i++)
+        test_write_all(peers[i], "abc", 3);
+    ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, ASYNCORE_COUNT_NONE),
+                     ASYNCORE_LOOP_EMPTY);
+    ck_assert_int_eq(probe_count("a.read"), 1);
+    ck_assert_int_eq(probe_count("b.read"), 1);
+    ck_assert_int_eq(probe_count("c.read"), 0);
+    ck_assert_int_eq(probe_count("d.finalize"), 1);
+}
+END_TEST
+
+static int refuse_after_free(struct probe *self)
+{
+    struct asyncore_map *own = self->base.map;
+
+    asyncore_map_free(own);
+    the_map = NULL;
+    ck_assert_int_eq(asyncore_create_socket(&self->base, AF_INET, SOCK_STREAM), -EINVAL);
+    ck_assert_ptr_null(asyncore_dispatcher_new(-1, own));
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_eq(asyncore_loop(0, false, own, 1), ASYNCORE_LOOP_EMPTY);
+    asyncore_map_free(own);
+    probe_note("refused");
+    return 0;
+}
+
+START_TEST(freed_map_takes_nothing_in_the_handler)
+{
+    make_all(the_map);
+    probes[0]->hook[PROBE_READ] = refuse_after_free;
+    test_write_all(peers[0], "abc", 3);
+    ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, ASYNCORE_COUNT_NONE),
+                     ASYNCORE_LOOP_EMPTY);
+    ck_assert_int_eq(probe_count("refused"), 1);
+    ck_assert_int_eq(probe_count("a.finalize"), 1);
+}
+END_TEST
+
+START_TEST(free_in_a_predicate)
+{
+    make_all(the_map);
+    probes[1]->hook[PROBE_READABLE] = free_map;
+    ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, ASYNCORE_COUNT_NONE),
+                     ASYNCORE_LOOP_EMPTY);
+    ck_assert_int_eq(probe_count("d.finalize"), 1);
+}
+END_TEST
+
+/* --- descriptors ----------------------------------------------------------------------------- */
+
+/* In a process of its own, with room for so many more descriptors: whether map_new got by with
+ * them, or else returned NULL with EMFILE. */
+static bool map_fits(int room)
+{
+    pid_t child = fork();
+    int status;
+
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        int free_fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+        struct asyncore_map *fresh;
+        struct rlimit limit;
+
+        close(free_fd);
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+            _exit(9);
+        limit.rlim_cur = (rlim_t)(free_fd + room);
+        while (fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, free_fd + room) >= 0)
+            ; /* none is left beyond the limit that is to come */
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+            _exit(10);
+        errno = 0;
+        fresh = asyncore_map_new(NULL);
+        if (!fresh)
+            _exit(errno == EMFILE ? 1 : 11);
+        asyncore_map_free(fresh);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status));
+    ck_assert_msg(WEXITSTATUS(status) <= 1, "with %d descriptors: %d", room, WEXITSTATUS(status));
+    return WEXITSTATUS(status) == 0;
+}
+
+START_TEST(map_new_without_descriptors)
+{
+    ck_assert(!map_fits(0));
+    ck_assert(!map_fits(1));
+    (void)map_fits(2); /* whatever libevent needs: no exit, no signal */
+    (void)map_fits(3);
+    (void)map_fits(4);
+    ck_assert(map_fits(10));
+}
+END_TEST
+
+static void fill_descriptors(void)
+{
+    struct rlimit limit;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = 64;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    while (fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) >= 0)
+        ;
+}
+
+/* The default map that cannot be made is an error of every call that needs it. */
+static int without_default_map(void)
+{
+    fill_descriptors();
+    errno = 0;
+    if (asyncore_socket_map() || errno != EMFILE)
+        return 1;
+    errno = 0;
+    if (asyncore_dispatcher_new(-1, NULL) || errno != EMFILE)
+        return 2;
+    if (asyncore_loop(0, false, NULL, 1) != -EMFILE || asyncore_poll2(0, NULL) != -EMFILE)
+        return 3;
+    if (asyncore_close_all(NULL, false) != -EMFILE || asyncore_loop_exit(NULL, 1) != -EMFILE)
+        return 4;
+    return asyncore_map_length(NULL) != 0 || asyncore_map_base(NULL) ? 5 : 0;
+}
+
+START_TEST(default_map_without_descriptors)
+{
+    pid_t child = fork();
+    int status;
+
+    if (child == 0)
+        _exit(without_default_map());
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
+}
+END_TEST
+
+/* --- running --------------------------------------------------------------------------------- */
+
+static TCase *add_case(Suite *s, TCase *tc)
+{
+    test_add_fixture(tc);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    suite_add_tcase(s, tc);
+    return tc;
+}
+
+static void add_lifetimes(Suite *s)
+{
+    TCase *tc = add_case(s, tcase_create("lifetime"));
+
+    tcase_add_loop_test(tc, closed_outside_a_pass_lives_on, 0, 2);
+    tcase_add_test(tc, closed_outside_a_pass_dies_with_the_map);
+    tcase_add_test(tc, owned_without_socket);
+    tcase_add_loop_test(tc, new_socket_before_the_sweep_saves, 0, 2);
+    tcase_add_loop_test(tc, referenced_channel_survives, 0, 2);
+    tcase_add_loop_test(tc, released_channel_dies, 0, 2);
+    tcase_add_loop_test(tc, unref_of_an_open_one, 0, 2);
+
+    tc = add_case(s, tcase_create("map_free"));
+    tcase_add_test(tc, free_of_null);
+    tcase_add_test(tc, free_closes_and_destroys);
+    tcase_add_test(tc, free_leaves_the_referenced);
+    tcase_add_loop_test(tc, referenced_moves_from_a_freed_map, 0, 2);
+    tcase_add_loop_test(tc, free_in_a_handler, 0, 2);
+    tcase_add_loop_test(tc, freed_map_takes_nothing_in_the_handler, 0, 2);
+    tcase_add_loop_test(tc, free_in_a_predicate, 0, 2);
+
+    tc = add_case(s, tcase_create("descriptors"));
+    tcase_add_test(tc, map_new_without_descriptors);
+    tcase_add_test(tc, default_map_without_descriptors);
+}
+
+int main(void)
+{
+    Suite *s = suite_create("lifetime");
+
+    add_lifetimes(s);
+    return test_main(s);
+}

@@ -1,0 +1,552 @@
+/*
+ * Maps: membership and order, more than one of them, and close_all. Links probe.c.
+ */
+#include "probe.h"
+#include "support.h"
+
+#include <event2/event.h>
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+    CHANNELS = 4
+};
+
+static struct asyncore_map *the_map;
+static struct probe *probes[CHANNELS]; /* a, b, c, d */
+static int peers[CHANNELS];
+
+static void setup(void)
+{
+    probe_setup();
+    the_map = asyncore_map_new(NULL);
+    ck_assert_ptr_nonnull(the_map);
+    memset(peers, -1, sizeof peers);
+}
+
+static void teardown(void)
+{
+    asyncore_map_free(the_map);
+    for (int i = 0; i < CHANNELS; i++)
+        if (peers[i] >= 0)
+            test_close(&peers[i]);
+}
+
+static struct probe *make(const char *name, struct asyncore_map *in, int *peer)
+{
+    int pair[2];
+
+    test_socketpair(SOCK_STREAM, pair);
+    *peer = pair[1];
+    return probe_make(name, pair[0], in);
+}
+
+static void make_all(struct asyncore_map *in)
+{
+    static const char *const names[CHANNELS] = {"a", "b", "c", "d"};
+
+    for (int i = 0; i < CHANNELS; i++)
+        probes[i] = make(names[i], in, &peers[i]);
+}
+
+static struct asyncore_dispatcher *d(int i)
+{
+    return &probes[i]->base;
+}
+
+/* The names of the channels in the map, in order. */
+static const char *names_in(const struct asyncore_map *in)
+{
+    static char names[64];
+    struct asyncore_dispatcher *at = NULL;
+
+    names[0] = '\0';
+    while ((at = asyncore_map_next(in, at)))
+        strcat(names, probe_of(at)->name);
+    ck_assert_uint_eq(strlen(names), asyncore_map_length(in));
+    return names;
+}
+
+/* --- the default map ------------------------------------------------------------------------- */
+
+START_TEST(default_map_is_null)
+{
+    make_all(NULL);
+    ck_assert_ptr_nonnull(asyncore_socket_map());
+    ck_assert_ptr_eq(asyncore_socket_map(), asyncore_socket_map());
+    ck_assert_ptr_eq(d(0)->map, asyncore_socket_map());
+    ck_assert_uint_eq(asyncore_map_length(NULL), CHANNELS);
+    ck_assert_uint_eq(asyncore_map_length(asyncore_socket_map()), CHANNELS);
+    ck_assert_uint_eq(asyncore_map_length(the_map), 0);
+    ck_assert_str_eq(names_in(NULL), "abcd");
+    ck_assert_ptr_nonnull(asyncore_map_base(NULL));
+    ck_assert_ptr_eq(asyncore_map_base(NULL), asyncore_map_base(asyncore_socket_map()));
+    ck_assert_ptr_ne(asyncore_map_base(NULL), asyncore_map_base(the_map));
+}
+END_TEST
+
+START_TEST(default_map_serves)
+{
+    make_all(NULL);
+    test_write_all(peers[1], "abc", 3);
+    ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, false, NULL, 1), ASYNCORE_LOOP_COUNT);
+    ck_assert_uint_eq(probes[1]->total, 3);
+    ck_assert_int_eq(asyncore_close_all(NULL, false), 0);
+    ck_assert_uint_eq(asyncore_map_length(NULL), 0);
+    ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_DEFAULT, false, NULL, ASYNCORE_COUNT_NONE),
+                     ASYNCORE_LOOP_EMPTY);
+}
+END_TEST
+
+/* The next use of it makes another. */
+START_TEST(default_map_is_made_anew)
+{
+    make_all(NULL);
+    asyncore_map_free(asyncore_socket_map());
+    ck_assert_int_eq(probe_count("a.finalize"), 1);
+    ck_assert_uint_eq(asyncore_map_length(NULL), 0);
+    test_close(&peers[0]);
+    probes[0] = make("e", NULL, &peers[0]);
+    ck_assert_uint_eq(asyncore_map_length(NULL), 1);
+    ck_assert_ptr_eq(d(0)->map, asyncore_socket_map());
+}
+END_TEST
+
+/* --- membership ------------------------------------------------------------------------------ */
+
+START_TEST(new_map_is_empty)
+{
+    ck_assert_uint_eq(asyncore_map_length(the_map), 0);
+    ck_assert_ptr_null(asyncore_map_next(the_map, NULL));
+    ck_assert_ptr_nonnull(asyncore_map_base(the_map));
+}
+END_TEST
+
+START_TEST(borrowed_base_is_the_callers)
+{
+    struct event_base *base = event_base_new();
+    struct asyncore_map *borrower = asyncore_map_new(base);
+
+    ck_assert_ptr_eq(asyncore_map_base(borrower), base);
+    asyncore_map_free(borrower);
+    ck_assert_int_eq(event_base_loop(base, EVLOOP_NONBLOCK), 1); /* nothing is left in it */
+    event_base_free(base);
+}
+END_TEST
+
+START_TEST(order_is_of_insertion)
+{
+    make_all(the_map);
+    ck_assert_str_eq(names_in(the_map), "abcd");
+    asyncore_del_channel(d(1));
+    ck_assert_str_eq(names_in(the_map), "acd");
+    ck_assert_int_eq(asyncore_add_channel(d(0), NULL), 0); /* is in it already */
+    ck_assert_str_eq(names_in(the_map), "acd");
+    ck_assert_int_eq(asyncore_add_channel(d(1), NULL), 0);
+    ck_assert_str_eq(names_in(the_map), "acdb");
+    asyncore_del_channel(d(0));
+    asyncore_del_channel(d(0));
+    ck_assert_str_eq(names_in(the_map), "cdb");
+    ck_assert_int_eq(asyncore_close(d(3)), 0);
+    ck_assert_str_eq(names_in(the_map), "cb");
+    ck_assert_ptr_null(asyncore_map_next(the_map, d(1)));
+}
+END_TEST
+
+START_TEST(channel_without_socket_is_outside)
+{
+    struct probe *p = probe_make("p", -1, the_map);
+
+    ck_assert_uint_eq(asyncore_map_length(the_map), 0);
+    ck_assert_int_eq(asyncore_add_channel(&p->base, NULL), -EBADF);
+    ck_assert_int_eq(asyncore_create_socket(&p->base, AF_INET, SOCK_STREAM), 0);
+    ck_assert_uint_eq(asyncore_map_length(the_map), 1);
+}
+END_TEST
+
+START_TEST(closed_channel_is_outside)
+{
+    make_all(the_map);
+    ck_assert_int_eq(asyncore_close(d(0)), 0);
+    ck_assert_int_eq(asyncore_add_channel(d(0), NULL), -EBADF);
+    ck_assert_str_eq(names_in(the_map), "bcd");
+}
+END_TEST
+
+START_TEST(channel_outside_is_not_served)
+{
+    make_all(the_map);
+    test_write_all(peers[0], "abc", 3);
+    asyncore_del_channel(d(0));
+    ck_assert(test_is_open(asyncore_fileno(d(0))));
+    ck_assert_int_eq(run_passes(the_map, _i, 2), 0);
+    ck_assert_str_eq(probe_trace(), "");
+    ck_assert_int_eq(asyncore_add_channel(d(0), NULL), 0);
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    ck_assert_str_eq(probe_trace(), "a.read");
+}
+END_TEST
+
+START_TEST(iteration_and_close)
+{
+    struct asyncore_dispatcher *at, *next;
+
+    make_all(the_map);
+    for (at = asyncore_map_next(the_map, NULL); at; at = next) {
+        next = asyncore_map_next(the_map, at);
+        if (probe_of(at) != probes[2])
+            ck_assert_int_eq(asyncore_close(at), 0);
+    }
+    ck_assert_str_eq(names_in(the_map), "c");
+}
+END_TEST
+
+/* --- more than one map ----------------------------------------------------------------------- */
+
+START_TEST(channel_moves)
+{
+    struct asyncore_map *other = asyncore_map_new(NULL);
+
+    make_all(the_map);
+    test_write_all(peers[1], "abc", 3);
+    ck_assert_int_eq(asyncore_add_channel(d(1), other), 0);
+    ck_assert_ptr_eq(d(1)->map, other);
+    ck_assert_str_eq(names_in(the_map), "acd");
+    ck_assert_str_eq(names_in(other), "b");
+    ck_assert_int_eq(run_passes(the_map, _i, 2), 0);
+    ck_assert_str_eq(probe_trace(), "");
+    ck_assert_int_eq(run_passes(other, _i, 1), 0);
+    ck_assert_str_eq(probe_trace(), "b.read");
+    probe_clear();
+    asyncore_map_free(the_map); /* owns it no more */
+    the_map = other;
+    ck_assert_int_eq(probe_count("a.finalize"), 1);
+    ck_assert_int_eq(probe_count("b.finalize"), 0);
+    ck_assert_int_eq(asyncore_close(d(1)), 0);
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    asyncore_map_free(the_map);
+    the_map = NULL;
+    ck_assert_int_eq(probe_count("b.finalize"), 1);
+}
+END_TEST
+
+/* A write event of the old map's base does not come along. */
+START_TEST(channel_moves_with_its_write_event)
+{
+    struct asyncore_map *other = asyncore_map_new(NULL);
+
+    make_all(the_map);
+    test_set_nonblocking(asyncore_fileno(d(1)), true);
+    test_fill(asyncore_fileno(d(1)));
+    probes[1]->writable = true;
+    probes[1]->readable = false;
+    ck_assert_int_eq(run_passes(the_map, _i, 2), 0);
+    probe_clear();
+    probes[1]->writable = true;
+    ck_assert_int_eq(asyncore_add_channel(d(1), other), 0);
+    ck_assert_int_eq(run_passes(other, _i, 2), 0);
+    probes[1]->writable = true;
+    asyncore_map_free(the_map);
+    the_map = other;
+    probe_clear();
+    while (recv(peers[1], &(char[65536]){0}, 65536, MSG_DONTWAIT) > 0)
+        ;
+    ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, 1), ASYNCORE_LOOP_COUNT);
+    ck_assert_str_eq(probe_trace(), "b.write");
+}
+END_TEST
+
+static int move_on(struct probe *self)
+{
+    self->hook[PROBE_READ] = NULL;
+    ck_assert_int_eq(asyncore_add_channel(&self->base, self->arg), 0);
+    return 0;
+}
+
+START_TEST(channel_moves_in_its_handler)
+{
+    struct asyncore_map *other = asyncore_map_new(NULL);
+
+    make_all(the_map);
+    probes[1]->hook[PROBE_READ] = move_on;
+    probes[1]->arg = other;
+    probes[2]->arg = other;
+    test_write_all(peers[1], "abc", 3);
+    test_write_all(peers[2], "abc", 3);
+    ck_assert_int_eq(run_passes(the_map, _i, 2), 0);
+    ck_assert_str_eq(probe_trace(), "b.read c.read");
+    ck_assert_int_eq(run_passes(other, _i, 1), 0);
+    ck_assert_str_eq(probe_trace(), "b.read c.read b.read");
+    ck_assert_uint_eq(probes[1]->total, 3);
+    asyncore_map_free(other);
+}
+END_TEST
+
+START_TEST(set_socket_moves)
+{
+    struct asyncore_map *other = asyncore_map_new(NULL);
+    struct probe *p = probe_make("p", -1, the_map);
+    int pair[2];
+
+    test_socketpair(SOCK_STREAM, pair);
+    peers[0] = pair[1];
+    ck_assert_int_eq(asyncore_set_socket(&p->base, pair[0], other), 0);
+    ck_assert_ptr_eq(p->base.map, other);
+    ck_assert_str_eq(names_in(other), "p");
+    asyncore_map_free(other);
+    ck_assert_str_eq(probe_trace(), "p.finalize");
+}
+END_TEST
+
+/* --- close_all ------------------------------------------------------------------------------- */
+
+/* Closes as its instance says: closes or stays, and returns. */
+struct closer {
+    struct asyncore_dispatcher base;
+    const char *name;
+    int result;
+    bool stays;
+};
+
+static int closer_close(struct asyncore_dispatcher *dispatcher);
+static void closer_finalize(struct asyncore_dispatcher *dispatcher);
+ASYNCORE_CLASS(closer, asyncore_dispatcher, .close = closer_close, .finalize = closer_finalize);
+
+static int closer_close(struct asyncore_dispatcher *dispatcher)
+{
+    struct closer *self = closer_of(dispatcher);
+
+    probe_note("%s.close", self->name);
+    if (!self->stays)
+        asyncore_dispatcher_close(dispatcher);
+    return self->result;
+}
+
+static void closer_finalize(struct asyncore_dispatcher *dispatcher)
+{
+    probe_note("%s.finalize", closer_of(dispatcher)->name);
+}
+
+static struct closer *closers[CHANNELS];
+
+static void make_closers(void)
+{
+    static const char *const names[CHANNELS] = {"a", "b", "c", "d"};
+
+    for (int i = 0; i < CHANNELS; i++) {
+        int pair[2];
+
+        test_socketpair(SOCK_STREAM, pair);
+        peers[i] = pair[1];
+        closers[i] = closer_new(pair[0], the_map);
+        ck_assert_ptr_nonnull(closers[i]);
+        closers[i]->name = names[i];
+    }
+}
+
+START_TEST(close_all_closes)
+{
+    make_closers();
+    ck_assert_int_eq(asyncore_close_all(the_map, _i), 0);
+    ck_assert_str_eq(probe_trace(), "a.close b.close c.close d.close");
+    ck_assert_uint_eq(asyncore_map_length(the_map), 0);
+    ck_assert_int_eq(asyncore_close_all(the_map, _i), 0);
+    ck_assert_str_eq(probe_trace(), "a.close b.close c.close d.close");
+}
+END_TEST
+
+START_TEST(close_all_ends_at_an_error)
+{
+    make_closers();
+    closers[1]->result = -EIO;
+    ck_assert_int_eq(asyncore_close_all(the_map, false), -EIO);
+    ck_assert_str_eq(probe_trace(), "a.close b.close");
+    ck_assert_uint_eq(asyncore_map_length(the_map), 2);
+    ck_assert_ptr_eq(asyncore_map_next(the_map, NULL), &closers[2]->base);
+}
+END_TEST
+
+START_TEST(close_all_ignores_all)
+{
+    make_closers();
+    closers[1]->result = -EIO;
+    closers[2]->result = -ENOMEM;
+    ck_assert_int_eq(asyncore_close_all(the_map, true), 0);
+    ck_assert_str_eq(probe_trace(), "a.close b.close c.close d.close");
+    ck_assert_uint_eq(asyncore_map_length(the_map), 0);
+}
+END_TEST
+
+START_TEST(close_all_ignores_ebadf)
+{
+    make_closers();
+    closers[1]->result = -EBADF;
+    ck_assert_int_eq(asyncore_close_all(the_map, _i), 0);
+    ck_assert_str_eq(probe_trace(), "a.close b.close c.close d.close");
+}
+END_TEST
+
+/* ExitNow is never ignored. */
+START_TEST(close_all_ends_at_exit_now)
+{
+    make_closers();
+    closers[1]->result = ASYNCORE_EXIT_NOW;
+    ck_assert_int_eq(asyncore_close_all(the_map, _i), ASYNCORE_EXIT_NOW);
+    ck_assert_str_eq(probe_trace(), "a.close b.close");
+    ck_assert_uint_eq(asyncore_map_length(the_map), 2);
+}
+END_TEST
+
+/* What stays in is taken out: still open, still owned, not served. */
+START_TEST(close_all_clears)
+{
+    make_closers();
+    closers[1]->stays = true;
+    ck_assert_int_eq(asyncore_close_all(the_map, false), 0);
+    ck_assert_str_eq(probe_trace(), "a.close b.close c.close d.close");
+    ck_assert_uint_eq(asyncore_map_length(the_map), 0);
+    ck_assert(test_is_open(asyncore_fileno(&closers[1]->base)));
+    probe_clear();
+    ck_assert_int_eq(asyncore_poll2(0, the_map), 0);
+    ck_assert_str_eq(probe_trace(), "a.finalize c.finalize d.finalize");
+    ck_assert_int_eq(asyncore_add_channel(&closers[1]->base, NULL), 0);
+    ck_assert_uint_eq(asyncore_map_length(the_map), 1);
+}
+END_TEST
+
+static int close_the_next(struct asyncore_dispatcher *dispatcher)
+{
+    struct asyncore_dispatcher *next = asyncore_map_next(dispatcher->map, dispatcher);
+
+    probe_note("closing");
+    asyncore_dispatcher_close(dispatcher);
+    return next ? asyncore_dispatcher_close(next) : 0;
+}
+
+struct pair_closer {
+    struct asyncore_dispatcher base;
+};
+ASYNCORE_CLASS(pair_closer, asyncore_dispatcher, .close = close_the_next);
+
+/* Who was closed by another is not closed again. */
+START_TEST(close_all_while_the_map_changes)
+{
+    for (int i = 0; i < CHANNELS; i++) {
+        int pair[2];
+
+        test_socketpair(SOCK_STREAM, pair);
+        peers[i] = pair[1];
+        ck_assert_ptr_nonnull(pair_closer_new(pair[0], the_map));
+    }
+    ck_assert_int_eq(asyncore_close_all(the_map, false), 0);
+    ck_assert_str_eq(probe_trace(), "closing closing");
+    ck_assert_uint_eq(asyncore_map_length(the_map), 0);
+}
+END_TEST
+
+static int make_another(struct asyncore_dispatcher *dispatcher)
+{
+    struct asyncore_dispatcher *fresh = asyncore_dispatcher_new(-1, dispatcher->map);
+
+    ck_assert_ptr_nonnull(fresh);
+    probe_note("closing");
+    ck_assert_int_eq(asyncore_create_socket(fresh, AF_INET, SOCK_STREAM), 0);
+    return asyncore_dispatcher_close(dispatcher);
+}
+
+struct maker {
+    struct asyncore_dispatcher base;
+};
+ASYNCORE_CLASS(maker, asyncore_dispatcher, .close = make_another);
+
+/* Those that come in meanwhile are taken out and not closed: as in Python. */
+START_TEST(close_all_is_over_what_was_there)
+{
+    for (int i = 0; i < 2; i++) {
+        int pair[2];
+
+        test_socketpair(SOCK_STREAM, pair);
+        peers[i] = pair[1];
+        ck_assert_ptr_nonnull(maker_new(pair[0], the_map));
+    }
+    ck_assert_int_eq(asyncore_close_all(the_map, false), 0);
+    ck_assert_str_eq(probe_trace(), "closing closing");
+    ck_assert_uint_eq(asyncore_map_length(the_map), 0);
+}
+END_TEST
+
+static int close_everyone(struct probe *self)
+{
+    return asyncore_close_all(self->base.map, false);
+}
+
+START_TEST(close_all_in_a_handler)
+{
+    make_all(the_map);
+    probes[1]->hook[PROBE_READ] = close_everyone;
+    for (int i = 0; i < CHANNELS; i++)
+        test_write_all(peers[i], "abc", 3);
+    ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, ASYNCORE_COUNT_NONE),
+                     ASYNCORE_LOOP_EMPTY);
+    ck_assert_str_eq(probe_trace(), "a.read b.read a.finalize b.finalize c.finalize d.finalize");
+}
+END_TEST
+
+/* --- running --------------------------------------------------------------------------------- */
+
+static TCase *add_case(Suite *s, TCase *tc)
+{
+    test_add_fixture(tc);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    suite_add_tcase(s, tc);
+    return tc;
+}
+
+static void add_membership(Suite *s)
+{
+    TCase *tc = add_case(s, tcase_create("default_map"));
+
+    tcase_add_test(tc, default_map_is_null);
+    tcase_add_test(tc, default_map_serves);
+    tcase_add_test(tc, default_map_is_made_anew);
+
+    tc = add_case(s, tcase_create("membership"));
+    tcase_add_test(tc, new_map_is_empty);
+    tcase_add_test(tc, borrowed_base_is_the_callers);
+    tcase_add_test(tc, order_is_of_insertion);
+    tcase_add_test(tc, channel_without_socket_is_outside);
+    tcase_add_test(tc, closed_channel_is_outside);
+    tcase_add_loop_test(tc, channel_outside_is_not_served, 0, 2);
+    tcase_add_test(tc, iteration_and_close);
+
+    tc = add_case(s, tcase_create("moving"));
+    tcase_add_loop_test(tc, channel_moves, 0, 2);
+    tcase_add_loop_test(tc, channel_moves_with_its_write_event, 0, 2);
+    tcase_add_loop_test(tc, channel_moves_in_its_handler, 0, 2);
+    tcase_add_test(tc, set_socket_moves);
+}
+
+static void add_close_all(Suite *s)
+{
+    TCase *tc = add_case(s, tcase_create("close_all"));
+
+    tcase_add_loop_test(tc, close_all_closes, 0, 2);
+    tcase_add_test(tc, close_all_ends_at_an_error);
+    tcase_add_test(tc, close_all_ignores_all);
+    tcase_add_loop_test(tc, close_all_ignores_ebadf, 0, 2);
+    tcase_add_loop_test(tc, close_all_ends_at_exit_now, 0, 2);
+    tcase_add_test(tc, close_all_clears);
+    tcase_add_test(tc, close_all_while_the_map_changes);
+    tcase_add_test(tc, close_all_is_over_what_was_there);
+    tcase_add_loop_test(tc, close_all_in_a_handler, 0, 2);
+}
+
+int main(void)
+{
+    Suite *s = suite_create("map");
+
+    add_membership(s);
+    add_close_all(s);
+    return test_main(s);
+}
