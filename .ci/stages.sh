@@ -73,7 +73,8 @@ stage_valgrind()
     memcheck+=';--errors-for-leak-kinds=definite,indirect,possible;--num-callers=30'
     configure_and_build valgrind all -DASYNCORE_TEST_NO_FORK=ON \
         -DASYNCORE_TEST_LAUNCHER="$memcheck"
-    run_tests valgrind -L check -LE stress
+    # valgrind does not enforce the limit on descriptors that the cases of that name set.
+    run_tests valgrind -L check -LE stress -E /descriptors
 }
 
 stage_format()

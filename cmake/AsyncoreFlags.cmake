@@ -20,7 +20,7 @@ endfunction()
 set(asyncore_warnings
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual -Wcast-align
   -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wmissing-variable-declarations
-  -Wundef -Wformat=2 -Wnull-dereference -Wpointer-arith -Wwrite-strings -Wvla
+  -Wundef -Wformat=2 -Wnull-dereference -Wpointer-arith -Wvla
   -Wimplicit-fallthrough)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   list(REMOVE_ITEM asyncore_warnings -Wmissing-variable-declarations) # C only since gcc 14

@@ -33,7 +33,7 @@ static bool class_is_valid(const struct asyncore_class *cls)
 
 static bool class_is_file(const struct asyncore_class *cls)
 {
-    for (; cls; cls = cls->super)
+    for (; cls && cls->table_size >= offsetof(struct asyncore_class, size); cls = cls->super)
         if (cls == &asyncore_file_dispatcher_class)
             return true;
     return false;
@@ -106,6 +106,7 @@ struct asyncore_dispatcher *asyncore_new(const struct asyncore_class *cls, int f
                                          struct asyncore_map *map)
 {
     struct asyncore_dispatcher *d = NULL;
+    struct channel *c;
     int error = -EINVAL;
     bool consumes = fd >= 0 && !class_is_file(cls);
 
@@ -121,14 +122,22 @@ struct asyncore_dispatcher *asyncore_new(const struct asyncore_class *cls, int f
         errno = -error;
         return NULL;
     }
+    c = channel_of(asyncore_ref(d));
     error = initialise(d, fd);
-    if (error >= 0)
+    if (error >= 0 && !d->map->base)
+        error = -EINVAL; /* it has freed its map */
+    if (error < 0) {
+        if (consumes && !c->consumed)
+            close(fd); /* init has not come to it */
+        (void)asyncore_dispatcher_close(d);
+        if (c->refs == 1)
+            channel_destroy(c);
+        else
+            channel_release(c);
+    } else {
+        channel_release(c);
         return d;
-    if (consumes && channel_of(d)->generation == 0)
-        close(fd); /* init has not come to it */
-    (void)asyncore_dispatcher_close(d);
-    if (channel_of(d)->refs == 0)
-        channel_destroy(channel_of(d));
+    }
     errno = error == ASYNCORE_EXIT_NOW ? ECANCELED : -error;
     return NULL;
 }
@@ -137,6 +146,7 @@ void channel_destroy(struct channel *c)
 {
     struct asyncore_dispatcher *d = dispatcher_of(c);
 
+    c->refs++; /* a finalize may free the map, or run a pass: that is not to destroy it again */
     for (const struct asyncore_class *cls = d->cls; cls; cls = cls->super)
         if (HAS(cls, finalize))
             cls->finalize(d);

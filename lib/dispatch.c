@@ -11,24 +11,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-/* A handler's error: 0 when it is dealt with, otherwise what leaves the loop. */
-static int deal_with(struct channel *c, int error)
-{
-    struct asyncore_map *map = dispatcher_of(c)->map;
-    int r;
-
-    if (error == -EAGAIN)
-        return 0;
-    if (error == ASYNCORE_EXIT_NOW)
-        return error;
-    map->handling++;
-    r = asyncore_handle_error(dispatcher_of(c));
-    map->handling--;
-    return r == -EAGAIN || r > 0 ? 0 : r;
-}
-
-/* A call of a handler. Inside a handle_error it keeps the error that is being handled there. */
+/* A call of a handler, and the map that it began with. Inside a handle_error it keeps the error
+ * that is being handled there. */
 struct call {
+    struct asyncore_map *map;
     bool keeps_error;
     struct asyncore_error error;
     char message[ERROR_MESSAGE_SIZE];
@@ -38,18 +24,33 @@ static void begin(struct channel *c, struct call *call)
 {
     struct asyncore_map *map = dispatcher_of(c)->map;
 
+    call->map = map;
     call->keeps_error = map->handling > 0;
     if (call->keeps_error) {
         call->error = map->error;
         memcpy(call->message, map->message, sizeof call->message);
     }
     map->error.error = 0;
+    map_hold(map);
     c->refs++;
+}
+
+/* A handler's error: what handle_error says to it. */
+static int deal_with(struct channel *c, const struct call *call, int error)
+{
+    int r;
+
+    if (error == -EAGAIN || error == ASYNCORE_EXIT_NOW)
+        return error;
+    call->map->handling++;
+    r = asyncore_handle_error(dispatcher_of(c));
+    call->map->handling--;
+    return r;
 }
 
 static int end(struct channel *c, struct call *call, int result)
 {
-    struct asyncore_map *map = dispatcher_of(c)->map;
+    struct asyncore_map *map = call->map;
 
     if (call->keeps_error) {
         map->error = call->error;
@@ -59,7 +60,9 @@ static int end(struct channel *c, struct call *call, int result)
     if (c->on_change)
         channel_touch(c);
     channel_release(c);
-    return result < 0 ? result : 0;
+    map_drop(map);
+    /* -EAGAIN is no failure, whoever says it. */
+    return result < 0 && result != -EAGAIN ? result : 0;
 }
 
 static int serve(struct asyncore_dispatcher *d, int (*handler)(struct asyncore_dispatcher *))
@@ -71,7 +74,7 @@ static int serve(struct asyncore_dispatcher *d, int (*handler)(struct asyncore_d
     begin(c, &call);
     r = handler(d);
     if (__builtin_expect(r < 0, 0))
-        r = deal_with(c, r);
+        r = deal_with(c, &call, r);
     return end(c, &call, r);
 }
 
@@ -146,7 +149,7 @@ int asyncore_readwrite(struct asyncore_dispatcher *d, int flags)
     if (r < 0 && error_is_disconnect(r))
         r = asyncore_handle_close(d);
     else if (r < 0)
-        r = deal_with(c, r);
+        r = deal_with(c, &call, r);
     return end(c, &call, r);
 }
 
@@ -161,27 +164,21 @@ static int flags_of(unsigned ready)
 static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
 {
     struct asyncore_dispatcher *d = dispatcher_of(c);
-    /* Who was written to may want it again, a pass in the handler included. */
-    bool asks_again = (ready & ASYNCORE_WRITE) || c->minds;
-    int r;
 
-    if (asks_again)
+    /* Who is written to may want it again, in a pass in the handler too. */
+    if ((ready & ASYNCORE_WRITE) || c->own_mind)
         channel_touch(c);
     if (use_poll || ready == READY_HANGUP)
-        r = asyncore_readwrite(d, flags_of(ready));
-    else if (ready == ASYNCORE_READ)
-        r = asyncore_read(d);
-    else if (ready == ASYNCORE_WRITE)
-        r = asyncore_write(d);
-    else
-        r = asyncore_exception(d);
-    if (asks_again)
-        channel_touch(c);
-    return r;
+        return asyncore_readwrite(d, flags_of(ready));
+    if (ready == ASYNCORE_READ)
+        return asyncore_read(d);
+    if (ready == ASYNCORE_WRITE)
+        return asyncore_write(d);
+    return asyncore_exception(d);
 }
 
 /* Calls what the channels are ready for and mask has: one thing at a time in select's way. */
-static int walk(struct asyncore_map *map, unsigned mask, bool use_poll)
+static int walk(struct asyncore_map *map, unsigned mask)
 {
     struct batch *batch = map->batch;
     struct channel *c;
@@ -197,7 +194,7 @@ static int walk(struct asyncore_map *map, unsigned mask, bool use_poll)
             batch_remove(c);
         if (ready == 0 || c->place != PLACE_IN_MAP)
             continue;
-        r = serve_ready(c, ready, use_poll);
+        r = serve_ready(c, ready, batch->use_poll);
         if (r == 0 && loop_is_stopped(map))
             r = STOPPED;
     }
@@ -211,10 +208,10 @@ int dispatch_batch(struct asyncore_map *map)
 
     if (!batch->sorted)
         batch_sort(batch);
-    if (map->use_poll)
-        return walk(map, ~0U, true);
+    if (batch->use_poll)
+        return walk(map, ~0U);
     for (unsigned phase = ASYNCORE_READ; r == 0 && phase <= batch->ready; phase <<= 1)
         if (batch->ready & phase)
-            r = walk(map, phase, false);
+            r = walk(map, phase);
     return r;
 }

@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 /* --- construction and close ------------------------------------------------------------------ */
@@ -19,8 +20,6 @@ static int note_listening(struct asyncore_dispatcher *d)
     return address_set(&channel_of(d)->addr, (struct sockaddr *)&addr, length);
 }
 
-/* An accepted socket is connected, even if its peer has gone since and getpeername does not say
- * so. */
 static int note_accepted(struct asyncore_dispatcher *d)
 {
     struct asyncore_map *map = d->map;
@@ -31,19 +30,41 @@ static int note_accepted(struct asyncore_dispatcher *d)
                        map->accepted_len);
 }
 
-/* A new socket that got the number of an accepted one has no port. */
-static bool has_port(struct asyncore_dispatcher *d)
+/* The port that a socket is bound to; 0: none. */
+static uint16_t port_of(int fd)
 {
     struct sockaddr_storage addr = {.ss_family = AF_UNSPEC};
-    const struct sockaddr_in *in = (const struct sockaddr_in *)&addr; /* ... where in6 has it */
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&addr; /* in6 has it there too */
     socklen_t length = sizeof addr;
 
-    return asyncore_getsockname(d, (struct sockaddr *)&addr, &length) == 0 &&
-           (addr.ss_family == AF_INET || addr.ss_family == AF_INET6) && in->sin_port != 0;
+    if (getsockname(fd, (struct sockaddr *)&addr, &length) < 0 ||
+        (addr.ss_family != AF_INET && addr.ss_family != AF_INET6))
+        return 0;
+    return ntohs(in->sin_port);
+}
+
+/* Whether sock is the connection that was just accepted, and not another that has its number. */
+static bool is_accepted(const struct asyncore_map *map, int sock)
+{
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+
+    return sock == map->accepted && map->accepted_addr.ss_family != AF_UNIX &&
+           getpeername(sock, (struct sockaddr *)&peer, &length) == 0 &&
+           length == map->accepted_len && memcmp(&peer, &map->accepted_addr, length) == 0;
+}
+
+/* The same for one whose peer has gone since, so that getpeername fails: it has its listener's
+ * port. */
+static bool was_accepted(const struct asyncore_map *map, int sock)
+{
+    uint16_t port = sock == map->accepted ? port_of(sock) : 0;
+
+    return port != 0 && port == port_of(map->acceptor);
 }
 
 /* What a socket that came from elsewhere is: connected, listening, or neither. */
-static int look_at(struct asyncore_dispatcher *d, bool accepted)
+static int look_at(struct asyncore_dispatcher *d)
 {
     struct sockaddr_storage peer;
     socklen_t length = sizeof peer;
@@ -59,21 +80,21 @@ static int look_at(struct asyncore_dispatcher *d, bool accepted)
     length = sizeof listening;
     if (asyncore_getsockopt(d, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) == 0 && listening)
         return note_listening(d);
-    return accepted && channel_of(d)->stream && has_port(d) ? note_accepted(d) : 0;
+    return was_accepted(d->map, asyncore_fileno(d)) ? note_accepted(d) : 0;
 }
 
 int asyncore_dispatcher_init(struct asyncore_dispatcher *d, int sock)
 {
-    const bool certain = is_just_accepted(d->map, sock);
-    const bool accepted = sock == d->map->accepted;
     int r;
 
     if (sock < 0)
         return 0;
+    if (is_accepted(d->map, sock)) {
+        r = dispatcher_give_accepted(d);
+        return r < 0 ? r : note_accepted(d);
+    }
     r = asyncore_set_socket(d, sock, NULL);
-    if (r < 0)
-        return r;
-    return certain ? note_accepted(d) : look_at(d, accepted);
+    return r < 0 ? r : look_at(d);
 }
 
 int asyncore_dispatcher_close(struct asyncore_dispatcher *d)
@@ -112,11 +133,13 @@ void asyncore_set_connecting(struct asyncore_dispatcher *d, bool value)
 void asyncore_set_closing(struct asyncore_dispatcher *d, bool value)
 {
     d->closing = value;
+    channel_touch(channel_of(d));
 }
 
 void asyncore_set_debug(struct asyncore_dispatcher *d, bool value)
 {
     d->debug = value;
+    channel_touch(channel_of(d));
 }
 
 /* --- events ---------------------------------------------------------------------------------- */

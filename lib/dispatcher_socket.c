@@ -26,6 +26,14 @@ struct asyncore_socket *asyncore_socket(const struct asyncore_dispatcher *d)
     return channel_of(d)->socket;
 }
 
+/* Calls of these may change what the predicates of the channel answer. */
+static struct asyncore_socket *socket_in_use(struct channel *c)
+{
+    if (c->on_change || c->own_mind)
+        channel_touch(c);
+    return c->socket;
+}
+
 /* --- giving and taking ----------------------------------------------------------------------- */
 
 int channel_drop_socket(struct channel *c, bool detach)
@@ -52,7 +60,7 @@ int asyncore_detach(struct asyncore_dispatcher *d)
     struct channel *c = channel_of(d);
     int fd;
 
-    if (!c->socket)
+    if (!c->socket || c->socket->fd < 0)
         return -EBADF;
     if (!HAS(c->socket->cls, detach))
         return -ENOTSUP;
@@ -83,18 +91,19 @@ static int socket_nature(struct asyncore_socket *s, struct nature *nature)
     int type = 0;
     socklen_t length = sizeof type;
 
-    if (getsockopt(s->fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0)
+    *nature = (struct nature){.stream = false};
+    if (getsockopt(s->fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 &&
+        (errno != ENOTSOCK || s->cls == &plain_socket_class))
         return -errno;
-    *nature = (struct nature){.stream = type == SOCK_STREAM};
-    if (s->cls == &plain_socket_class && evutil_make_socket_nonblocking(s->fd) < 0)
-        return -errno;
-    return 0;
+    nature->stream = type == SOCK_STREAM;
+    return evutil_make_socket_nonblocking(s->fd) < 0 ? -errno : 0;
 }
 
 static int give(struct asyncore_dispatcher *d, struct asyncore_socket *s, struct nature nature,
                 struct asyncore_map *map)
 {
     struct channel *c = channel_of(d);
+    int r;
 
     (void)channel_drop_socket(c, false);
     if (s->cls == &plain_socket_class) {
@@ -102,33 +111,43 @@ static int give(struct asyncore_dispatcher *d, struct asyncore_socket *s, struct
         s = &c->plain;
     }
     c->socket = s;
+    c->generation++;
     c->stream = nature.stream;
     c->is_file = nature.is_file;
     c->always = nature.always;
-    c->minds = HAS(s->cls, pending) || HAS(s->cls, want);
+    c->own_mind = HAS(s->cls, pending) || HAS(s->cls, want);
     c->closed = c->created = false;
     if (c->place == PLACE_DOOMED)
         map_place(c, PLACE_OUTSIDE);
-    return asyncore_add_channel(d, map);
+    r = c->is_file ? file_wrapper_set_nonblocking(s) : 0; /* the old one may have taken it back */
+    if (r == 0)
+        r = asyncore_add_channel(d, map);
+    if (r < 0)
+        (void)channel_drop_socket(c, false);
+    return r;
 }
 
-bool is_just_accepted(const struct asyncore_map *map, int fd)
+int dispatcher_give_accepted(struct asyncore_dispatcher *d)
 {
-    return fd == map->accepted && map->accepted_in_handler;
+    struct asyncore_socket s = {.cls = &plain_socket_class, .fd = d->map->accepted};
+    struct nature nature = {.stream = d->map->accepted_stream};
+
+    channel_of(d)->consumed = true;
+    return give(d, &s, nature, NULL);
 }
 
 int asyncore_set_socket_object(struct asyncore_dispatcher *d, struct asyncore_socket *sock,
                                struct asyncore_map *map)
 {
-    struct nature nature = {.stream = d->map->accepted_stream};
-    int r = 0;
+    struct nature nature;
+    int r;
 
-    channel_of(d)->generation++; /* sock is ours now, whatever comes */
+    channel_of(d)->consumed = true; /* whatever comes */
     if ((map ? map : d->map)->freed)
         r = -EINVAL;
     else if (sock->cls == &file_wrapper_class)
         r = file_nature(sock, &nature);
-    else if (sock->cls != &plain_socket_class || !is_just_accepted(d->map, sock->fd))
+    else
         r = socket_nature(sock, &nature);
     if (r == 0)
         return give(d, sock, nature, map);
@@ -146,7 +165,7 @@ int asyncore_set_socket(struct asyncore_dispatcher *d, int sock, struct asyncore
 int asyncore_create_socket(struct asyncore_dispatcher *d, int family, int type)
 {
     struct asyncore_socket s = {.cls = &plain_socket_class};
-    struct nature nature = {.stream = type == SOCK_STREAM};
+    struct nature nature = {.stream = (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == SOCK_STREAM};
     int r;
 
     if (d->map->freed)
@@ -208,6 +227,7 @@ int asyncore_getpeername(const struct asyncore_dispatcher *d, struct sockaddr *a
 
 int asyncore_shutdown(struct asyncore_dispatcher *d, int how)
 {
+    (void)socket_in_use(channel_of(d));
     return syscall_result(shutdown(asyncore_fileno(d), how));
 }
 
@@ -260,14 +280,16 @@ static bool is_exhaustion(int error)
 static int pause_accepting(struct asyncore_dispatcher *d, int error)
 {
     struct channel *c = channel_of(d);
+    int r = 0;
 
     if (c->place == PLACE_IN_MAP && map_pause(c) < 0)
         c->paused = false;
     if (!c->told) {
         c->told = true;
-        asyncore_log_infof(d, ASYNCORE_LOG_ERROR, "accept: %s, waiting", asyncore_strerror(error));
+        r = asyncore_log_infof(d, ASYNCORE_LOG_ERROR, "accept: %s, waiting",
+                               asyncore_strerror(error));
     }
-    return -EAGAIN;
+    return r < 0 ? r : -EAGAIN;
 }
 
 static int accept_one(struct asyncore_dispatcher *d)
@@ -282,7 +304,7 @@ static int accept_one(struct asyncore_dispatcher *d)
     while (sock < 0 && errno == EINTR);
     map->accepted = sock;
     map->accepted_stream = channel_of(d)->stream;
-    map->accepted_in_handler = map->depth > 0 && !map->waiting;
+    map->acceptor = asyncore_fileno(d);
     return syscall_result(sock);
 }
 
@@ -307,14 +329,6 @@ int asyncore_accept(struct asyncore_dispatcher *d, struct sockaddr *addr, sockle
 }
 
 /* --- data ------------------------------------------------------------------------------------ */
-
-/* Calls of these may change what the predicates of the channel answer. */
-static struct asyncore_socket *socket_in_use(struct channel *c)
-{
-    if (c->on_change)
-        channel_touch(c);
-    return c->socket;
-}
 
 static int without_socket(const struct channel *c)
 {

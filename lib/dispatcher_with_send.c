@@ -88,20 +88,25 @@ int asyncore_initiate_send(struct asyncore_dispatcher *d)
         iov[i].iov_len = pieces[i].iov_len < room ? pieces[i].iov_len : room;
         offered += iov[i].iov_len;
     }
+    asyncore_ref(d); /* dispatcher_sent may call handle_close */
     sent = dispatcher_sent(d, offered, socket_sendv(c->socket, iov, n));
     if (sent > 0)
         evbuffer_drain(c->out_buffer, (size_t)sent);
     channel_touch(c);
+    asyncore_unref(d);
     return sent < 0 ? sent : 0;
 }
 
 static int send_and_queue(struct asyncore_dispatcher *d, const char *data, size_t len)
 {
     struct channel *c = channel_of(d);
-    int sent = asyncore_dispatcher_send(d, data, len);
+    int sent;
 
+    asyncore_ref(d);
+    sent = asyncore_dispatcher_send(d, data, len);
     if (sent >= 0 && (size_t)sent < len && c->socket)
         enqueue_rest(c, data + sent, len - (size_t)sent);
+    asyncore_unref(d);
     return sent < 0 ? sent : 0;
 }
 

@@ -21,7 +21,7 @@ const char *asyncore_strerror(int error)
 
 const char *asyncore_errorcode(int error)
 {
-    const char *name = strerrorname_np(positive(error));
+    const char *name = error ? strerrorname_np(positive(error)) : NULL;
 
     if (error == ASYNCORE_EXIT_NOW)
         return "ExitNow";

@@ -8,6 +8,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <event2/util.h>
+
 static void on_expt(evutil_socket_t fd, short what, void *arg)
 {
     struct asyncore_map *map = arg;
@@ -34,15 +36,17 @@ static void on_expt(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-static int expt_open(struct asyncore_map *map)
+int expt_open(struct asyncore_map *map)
 {
     if (map->expt_fd < 0)
         map->expt_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (map->expt_fd < 0)
-        return -errno;
+    if (map->expt_fd < 0 || evutil_make_socket_nonblocking(map->expt_fd) < 0)
+        return -1; /* libevent's debug mode insists on non-blocking ones */
     if (!map->expt_event)
         map->expt_event = event_new(map->base, map->expt_fd, EV_READ | EV_PERSIST, on_expt, map);
-    return map->expt_event ? 0 : -ENOMEM;
+    if (!map->expt_event)
+        errno = ENOMEM;
+    return map->expt_event ? 0 : -1;
 }
 
 void expt_close(struct asyncore_map *map)
@@ -72,6 +76,22 @@ static void expt_disarm(struct asyncore_map *map)
     map->expt_armed = false;
 }
 
+/* A descriptor that was closed behind our back can not be taken out, and while a dup of it lives it
+ * stays: start over with a new epoll descriptor. */
+static void expt_restart(struct asyncore_map *map)
+{
+    struct channel *c;
+
+    expt_disarm(map);
+    expt_close(map);
+    map->expt_count = 0;
+    TAILQ_FOREACH (c, &map->channels, in_place) {
+        if (c->expt_armed)
+            channel_touch(c);
+        c->expt_armed = false;
+    }
+}
+
 int expt_watch(struct channel *c, bool on)
 {
     struct asyncore_map *map = dispatcher_of(c)->map;
@@ -79,17 +99,19 @@ int expt_watch(struct channel *c, bool on)
     int r;
 
     if (!on) {
-        (void)epoll_ctl(map->expt_fd, EPOLL_CTL_DEL, c->socket->fd, &event);
+        r = epoll_ctl(map->expt_fd, EPOLL_CTL_DEL, c->socket->fd, &event);
         c->expt_armed = false;
         if (--map->expt_count == 0)
             expt_disarm(map);
+        if (r < 0)
+            expt_restart(map);
         return 0;
     }
-    r = expt_open(map);
-    if (r == 0 && epoll_ctl(map->expt_fd, EPOLL_CTL_ADD, c->socket->fd, &event) < 0)
-        r = -errno;
+    r = expt_open(map); /* again, if it was started over */
+    if (r == 0)
+        r = epoll_ctl(map->expt_fd, EPOLL_CTL_ADD, c->socket->fd, &event);
     if (r < 0)
-        return r;
+        return -errno;
     c->expt_armed = true;
     map->expt_count++;
     return 0;

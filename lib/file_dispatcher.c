@@ -155,7 +155,7 @@ int file_wrapper_set_nonblocking(struct asyncore_socket *s)
         return 0;
     if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(s->fd, F_SETFL, flags | O_NONBLOCK) < 0))
         return -errno;
-    file->was_blocking = !(flags & O_NONBLOCK);
+    file->was_blocking |= !(flags & O_NONBLOCK);
     return 0;
 }
 

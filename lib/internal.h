@@ -80,7 +80,8 @@ struct channel {
     bool created : 1;    /* ... of create_socket, not watched until it is going somewhere */
     bool is_file : 1;    /* its socket object is a file_wrapper */
     bool always : 1;     /* its file cannot be watched: always ready */
-    bool minds : 1;      /* its socket object has a mind of its own: pending, want */
+    bool own_mind : 1;   /* its socket object has pending or want */
+    bool consumed : 1;   /* a socket was given to it, or was to be */
     bool ask_write : 1;  /* the kernel is asked before the next handle_write */
     bool expt : 1;       /* its class looks at out-of-band data */
     bool expt_armed : 1; /* ... which is watched for */
@@ -135,6 +136,7 @@ struct batch {
     struct channel *next; /* of the walk that serves it */
     unsigned ready;       /* all that any of them was ready for */
     bool sorted;
+    bool use_poll;       /* it is served in poll's way */
     struct batch *outer; /* of the pass in one of whose handlers this one runs */
 };
 
@@ -149,7 +151,7 @@ struct asyncore_map {
     struct channel_list changed; /* in the map, and to be asked in the next pass */
     size_t length;
     size_t changes;
-    size_t owned; /* channels that hold the map */
+    size_t owned; /* channels, and calls of the library, that hold the map */
     uint64_t last_order;
     struct cursor *cursor;
     struct batch *batch; /* of the innermost pass */
@@ -167,10 +169,10 @@ struct asyncore_map {
 
     struct evbuffer *reserve; /* dispatcher_with_send.c */
 
-    /* The connection that was just accepted: in the handler that did, its address need not be
-     * asked for; elsewhere the number may be another socket's by now. */
+    /* The connection that was accepted last, until the handler ends. The number may have become
+     * another socket's since. */
     int accepted; /* -1: none */
-    bool accepted_in_handler;
+    int acceptor;
     bool accepted_stream;
     socklen_t accepted_len;
     struct sockaddr_storage accepted_addr;
@@ -180,19 +182,25 @@ struct asyncore_map {
     unsigned handling; /* handle_errors that are running */
 
     int exit_value;
-    bool exiting;  /* asyncore_loop_exit was called */
-    bool waiting;  /* in event_base_loop: events are gathered */
-    bool use_poll; /* of the last pass */
+    bool exiting;     /* asyncore_loop_exit was called */
+    bool waiting;     /* in event_base_loop: events are gathered */
+    bool use_poll;    /* what expt watches is what poll's way wants */
+    bool stale_break; /* the host broke a loop of its own, before this one */
     bool own_base;
     bool freed;
 };
 
 /* The map, or the default one; NULL with errno. */
 struct asyncore_map *map_or_default(struct asyncore_map *map);
+/* The default map if there is one already. */
+struct asyncore_map *map_default(void);
 void map_adopt(struct asyncore_map *map, struct channel *c);
 void map_disown(struct channel *c);
 void map_place(struct channel *c, enum place place);
-/* Around what calls handlers: a map that is freed in one of them is gone after the last leave. */
+/* Keeps the memory of the map. */
+void map_hold(struct asyncore_map *map);
+void map_drop(struct asyncore_map *map);
+/* Around a loop or pass: a map that is freed in one is gone after the last leave. */
 void map_enter(struct asyncore_map *map);
 void map_leave(struct asyncore_map *map);
 /* Destroys what was closed. */
@@ -221,7 +229,7 @@ void watch_release(struct channel *c);
 /* Asks the channels whose answer may have changed what they are interested in, and arms their
  * events. Marks in the batch who is ready without waiting. What a predicate returned, or -ENOMEM
  * and other errors of the base. */
-int watch_ask(struct asyncore_map *map, bool use_poll);
+int watch_ask(struct asyncore_map *map);
 
 /* Looks with poll(2) at what libevent does not tell: everything in poll's way, and what a hang-up
  * of a file means in select's. Takes from the batch who is not ready after all. */
@@ -229,6 +237,8 @@ void watch_verify(struct asyncore_map *map);
 
 /* Out-of-band data: watched for on behalf of c, or not; and, if that is anyone, seen to at all. */
 int expt_watch(struct channel *c, bool on);
+/* Makes what it needs; -1 with errno. */
+int expt_open(struct asyncore_map *map);
 int expt_arm(struct asyncore_map *map);
 void expt_close(struct asyncore_map *map);
 
@@ -261,8 +271,8 @@ int file_is_always_ready(int fd);
 /* Sets O_NONBLOCK until the wrapper is closed, where that makes a difference. */
 int file_wrapper_set_nonblocking(struct asyncore_socket *s);
 
-/* Whether it is certain that fd is the connection that was just accepted. */
-bool is_just_accepted(const struct asyncore_map *map, int fd);
+/* Gives d the connection that was just accepted, of which nothing need be found out. */
+int dispatcher_give_accepted(struct asyncore_dispatcher *d);
 
 /* What a send returned, as dispatcher.send gives it to its caller. */
 int dispatcher_sent(struct asyncore_dispatcher *d, size_t len, int sent);

@@ -35,28 +35,23 @@ static int64_t to_ns(double seconds)
 
 bool loop_is_stopped(const struct asyncore_map *map)
 {
-    return map->freed || map->exiting || event_base_got_break(map->base) ||
-           event_base_got_exit(map->base);
+    return map->freed || map->exiting ||
+           (!map->stale_break &&
+            (event_base_got_break(map->base) || event_base_got_exit(map->base)));
 }
 
 /* Why; for a loop or pass that was stopped. */
-static int stop_result(struct asyncore_map *map)
+static int stop_result(const struct asyncore_map *map)
 {
     if (map->freed)
         return ASYNCORE_LOOP_EMPTY;
-    if (map->exiting) {
-        map->exiting = false;
-        return map->exit_value;
-    }
-    return ASYNCORE_LOOP_BROKEN;
+    return map->exiting ? map->exit_value : ASYNCORE_LOOP_BROKEN;
 }
 
 int asyncore_loop_exit(struct asyncore_map *map, int value)
 {
-    map = map_or_default(map);
-    if (!map)
-        return -errno;
-    if (map->depth == 0)
+    map = map ? map : map_default();
+    if (!map || map->depth == 0)
         return -EINVAL;
     map->exiting = true;
     map->exit_value = value;
@@ -85,34 +80,35 @@ static void clear_timer(struct asyncore_map *map)
     map->timer_at = 0;
 }
 
-/* One call of event_base_loop: at once, or until something happens. */
+/* One call of event_base_loop: at once, or until something happens. It refuses to be called in a
+ * callback of its own. */
 static int run_base(struct asyncore_map *map, bool at_once)
 {
     int flags = EVLOOP_ONCE | (at_once ? EVLOOP_NONBLOCK : EVLOOP_NO_EXIT_ON_EMPTY);
     int r;
 
-    if (map->waiting)
-        return -EDEADLK; /* in a callback of the base, as this wait tells without a warning */
     map->waiting = true;
-    errno = 0;
     r = event_base_loop(map->base, flags);
     map->waiting = false;
-    if (r >= 0)
-        return 0;
-    return errno ? -errno : -EDEADLK;
+    map->stale_break = false; /* event_base_loop has cleared it */
+    return r < 0 ? -EDEADLK : 0;
 }
 
 /* The wait of a pass. */
 struct wait {
     int64_t timeout;
     int64_t deadline; /* 0: not yet known, it counts from the first wait */
+    bool exact;       /* the timeout counts even if nobody could tell */
     bool early;       /* libevent's clock is coarse: its timer came before the deadline */
 };
 
-static int64_t time_left(struct wait *wait)
+/* Without channels whose answer could change unseen, a longer wait makes no difference. */
+static int64_t time_left(const struct asyncore_map *map, struct wait *wait)
 {
     int64_t now;
 
+    if (!wait->exact && TAILQ_EMPTY(&map->asked))
+        return FOREVER;
     if (wait->timeout == FOREVER || wait->timeout == 0)
         return wait->timeout;
     now = now_ns();
@@ -121,25 +117,25 @@ static int64_t time_left(struct wait *wait)
     return wait->deadline > now ? wait->deadline - now : 0;
 }
 
-/* Asks everyone. A predicate may stop the loop, though a break that was there before it (of a loop
- * of the host's own) does not count: the wait clears it. */
-static int ask(struct asyncore_map *map, bool use_poll)
+/* Asks everyone. A predicate may stop the loop. */
+static int ask(struct asyncore_map *map)
 {
     bool someone = map->changes > 0 || !TAILQ_EMPTY(&map->asked);
-    bool stale = someone && loop_is_stopped(map);
-    int r = watch_ask(map, use_poll);
+    int r = watch_ask(map);
 
     if (r < 0)
         return r;
-    return map->freed || map->exiting || (someone && !stale && loop_is_stopped(map)) ? STOPPED : 0;
+    return someone && loop_is_stopped(map) ? STOPPED : 0;
 }
 
 static int wait_once(struct asyncore_map *map, struct wait *wait)
 {
-    int64_t left = TAILQ_EMPTY(&map->batch->channels) ? time_left(wait) : 0;
+    int64_t left = TAILQ_EMPTY(&map->batch->channels) ? time_left(map, wait) : 0;
     int r = 0;
 
-    if (left != 0 && left != FOREVER)
+    if (left == FOREVER)
+        clear_timer(map);
+    else if (left != 0)
         r = set_timer(map, left, wait->deadline);
     map->timer_fired = false;
     if (r == 0)
@@ -159,14 +155,14 @@ static int wait_once(struct asyncore_map *map, struct wait *wait)
 /* Fills the batch: waits until a channel is ready, the time is up, the map has emptied, or the
  * loop is to stop. The base's other events run meanwhile, and then everyone is asked again; not so
  * when it was only the timer, and early. */
-static int gather(struct asyncore_map *map, int64_t timeout, bool use_poll)
+static int gather(struct asyncore_map *map, int64_t timeout, bool exact)
 {
-    struct wait wait = {.timeout = timeout};
+    struct wait wait = {.timeout = timeout, .exact = exact};
     const bool was_empty = map->length == 0;
     int r;
 
     do {
-        r = wait.early ? 0 : ask(map, use_poll);
+        r = wait.early ? 0 : ask(map);
         if (r == 0 && map->length == 0 && !was_empty)
             return 0;
         if (r == 0)
@@ -202,15 +198,15 @@ static void touch_outer(struct asyncore_map *map)
 }
 
 /* 0, STOPPED, or an error. */
-static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll)
+static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll, bool exact)
 {
-    struct batch batch = {.sorted = true, .outer = map->batch};
+    struct batch batch = {.sorted = true, .use_poll = use_poll, .outer = map->batch};
     int r;
 
     TAILQ_INIT(&batch.channels);
     touch_outer(map);
     map->batch = &batch;
-    r = gather(map, timeout, use_poll);
+    r = gather(map, timeout, exact);
     if (r == 0)
         r = dispatch_batch(map);
     drop_batch(map);
@@ -219,25 +215,20 @@ static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll)
     return r;
 }
 
-/* Whether anyone could tell that a pass has waited longer than its timeout. */
-static bool needs_timeout(const struct asyncore_map *map, int count)
-{
-    return count != ASYNCORE_COUNT_NONE || !TAILQ_EMPTY(&map->asked);
-}
-
 static int run(struct asyncore_map *map, int64_t timeout, bool use_poll, int count)
 {
+    const bool exact = count != ASYNCORE_COUNT_NONE;
     int r = 0;
 
-    while (map->length > 0 && (count == ASYNCORE_COUNT_NONE || count-- > 0)) {
-        r = pass(map, needs_timeout(map, count) ? timeout : FOREVER, use_poll);
+    while (map->length > 0 && (!exact || count-- > 0)) {
+        r = pass(map, timeout, use_poll, exact);
         if (r != 0)
             return r == STOPPED ? stop_result(map) : r;
     }
     return map->length > 0 ? ASYNCORE_LOOP_COUNT : ASYNCORE_LOOP_EMPTY;
 }
 
-/* Around a loop or a pass: what a nested one finds stopped stays so for the outer ones. */
+/* Around a loop or a pass: a nested one that finds its outer one stopped does not begin. */
 static bool enter(struct asyncore_map *map, double timeout, int *result)
 {
     if (isnan(timeout)) {
@@ -248,9 +239,13 @@ static bool enter(struct asyncore_map *map, double timeout, int *result)
         *result = -EDEADLK;
         return false;
     }
-    if (map->depth > 0 && loop_is_stopped(map)) {
-        *result = map->exiting ? map->exit_value : stop_result(map);
+    if (map->freed || (map->depth > 0 && loop_is_stopped(map))) {
+        *result = stop_result(map);
         return false;
+    }
+    if (map->depth == 0) {
+        map->stale_break = false;
+        map->stale_break = loop_is_stopped(map);
     }
     map_enter(map);
     return true;
@@ -258,6 +253,7 @@ static bool enter(struct asyncore_map *map, double timeout, int *result)
 
 static void leave(struct asyncore_map *map)
 {
+    map->exiting = false; /* it was this one's */
     if (map->depth == 1) {
         clear_timer(map);
         map_sweep(map); /* of what was closed before, too */
@@ -289,7 +285,7 @@ static int one_pass(double timeout, bool use_poll, struct asyncore_map *map)
     if (!enter(map, timeout, &r))
         return r;
     if (map->length > 0 || use_poll) /* Python's poll2 waits in an empty map */
-        r = pass(map, to_ns(timeout), use_poll);
+        r = pass(map, to_ns(timeout), use_poll, true);
     if (r == STOPPED)
         r = stop_result(map);
     leave(map);

@@ -8,8 +8,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
@@ -23,6 +23,11 @@ struct asyncore_map *asyncore_socket_map(void)
 {
     if (!default_map)
         default_map = asyncore_map_new(NULL);
+    return default_map;
+}
+
+struct asyncore_map *map_default(void)
+{
     return default_map;
 }
 
@@ -40,7 +45,7 @@ static bool has_descriptors(void)
     int fds[NEEDED];
     int n = 0;
 
-    while (n < NEEDED && (fds[n] = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
+    while (n < NEEDED && (fds[n] = epoll_create1(EPOLL_CLOEXEC)) >= 0)
         n++;
     int error = errno;
 
@@ -150,16 +155,26 @@ void map_sweep(struct asyncore_map *map)
     }
 }
 
+void map_hold(struct asyncore_map *map)
+{
+    map->owned++;
+}
+
+void map_drop(struct asyncore_map *map)
+{
+    if (--map->owned == 0 && map->freed && !map->base)
+        free(map); /* map_end was through with it */
+}
+
 /* From now on the map has no base, and only channels that somebody has a reference to hold it. */
 static void map_end(struct asyncore_map *map)
 {
-    map->owned++; /* not before this function is through */
+    map_hold(map);
     close_everything(map);
     map_sweep(map);
     assert(map->length == 0 && map->changes == 0 && !map->batch && map->expt_count == 0);
     map_clear(map);
-    if (--map->owned == 0)
-        free(map);
+    map_drop(map);
 }
 
 void asyncore_map_free(struct asyncore_map *map)
@@ -272,8 +287,7 @@ void map_disown(struct channel *c)
 
     map_place(c, PLACE_OUTSIDE);
     TAILQ_REMOVE(&map->outside, c, in_place);
-    if (--map->owned == 0 && !map->base)
-        free(map); /* map_end was through with it */
+    map_drop(map);
 }
 
 int asyncore_add_channel(struct asyncore_dispatcher *d, struct asyncore_map *map)
@@ -286,6 +300,8 @@ int asyncore_add_channel(struct asyncore_dispatcher *d, struct asyncore_map *map
         return -EINVAL;
     if (!c->socket)
         return -EBADF;
+    if (c->expt && expt_open(map) < 0)
+        return -errno; /* now, and not when it is to be watched */
     if (map != d->map) {
         asyncore_del_channel(d);
         batch_remove(c);
@@ -308,6 +324,7 @@ void asyncore_del_channel(struct asyncore_dispatcher *d)
         return;
     watch_none(c);
     map_place(c, PLACE_OUTSIDE);
+    c->paused = false; /* who comes back may try at once */
     if (d->map->length == 0)
         event_del(d->map->pause);
 }
@@ -346,19 +363,20 @@ int asyncore_close_all(struct asyncore_map *map, bool ignore_all)
     struct channel *c;
     int r;
 
-    map = map_or_default(map);
     if (!map)
-        return -errno;
+        map = default_map;
+    if (!map)
+        return 0;
     r = snapshot(map, &all);
     if (r < 0)
         return r;
-    map_enter(map);
+    map_hold(map);
     r = close_each(all, ignore_all);
     while (r == 0 && (c = TAILQ_FIRST(&map->channels)))
         asyncore_del_channel(dispatcher_of(c));
     for (struct asyncore_dispatcher **d = all; *d; d++)
         asyncore_unref(*d);
     free(all);
-    map_leave(map);
+    map_drop(map);
     return r;
 }

@@ -1,9 +1,12 @@
 /*
  * asyncore_X: calls of method X of a channel, whichever of its classes has it.
  *
- * Each notes its name as the place of an error that comes without one.
+ * Each keeps the channel while its method runs, whatever that does to it or to its map, and notes
+ * its name as the place of an error that comes without one.
  */
 #include "internal.h"
+
+#include <errno.h>
 
 /* The base has all of them, so the walk ends. */
 #define FIND(d, cls, method)                                                                       \
@@ -11,18 +14,25 @@
     while (!HAS(cls, method))                                                                      \
     cls = cls->super
 
-static int named(const struct asyncore_dispatcher *d, int result, const char *name)
+#define CALL(d, name, ...)                                                                         \
+    do {                                                                                           \
+        FIND(d, cls, name);                                                                        \
+        channel_of(d)->refs++;                                                                     \
+        return called(d, cls->name(__VA_ARGS__), #name);                                           \
+    } while (0)
+
+static int called(struct asyncore_dispatcher *d, int result, const char *name)
 {
-    if (__builtin_expect(result < 0, 0))
+    if (__builtin_expect(result < 0, 0) && result != -EAGAIN)
         error_note(d->map, result, name);
+    channel_release(channel_of(d));
     return result;
 }
 
 #define METHOD(name)                                                                               \
     int asyncore_##name(struct asyncore_dispatcher *d)                                             \
     {                                                                                              \
-        FIND(d, cls, name);                                                                        \
-        return named(d, cls->name(d), #name);                                                      \
+        CALL(d, name, d);                                                                          \
     }
 
 METHOD(readable)
@@ -43,32 +53,27 @@ METHOD(close)
 int asyncore_handle_accepted(struct asyncore_dispatcher *d, int sock, const struct sockaddr *addr,
                              socklen_t addrlen)
 {
-    FIND(d, cls, handle_accepted);
-    return named(d, cls->handle_accepted(d, sock, addr, addrlen), "handle_accepted");
+    CALL(d, handle_accepted, d, sock, addr, addrlen);
 }
 
 int asyncore_send(struct asyncore_dispatcher *d, const void *data, size_t len)
 {
-    FIND(d, cls, send);
-    return named(d, cls->send(d, data, len), "send");
+    CALL(d, send, d, data, len);
 }
 
 int asyncore_recv(struct asyncore_dispatcher *d, void *buf, size_t len)
 {
-    FIND(d, cls, recv);
-    return named(d, cls->recv(d, buf, len), "recv");
+    CALL(d, recv, d, buf, len);
 }
 
 int asyncore_log(struct asyncore_dispatcher *d, const char *message)
 {
-    FIND(d, cls, log);
-    return named(d, cls->log(d, message), "log");
+    CALL(d, log, d, message);
 }
 
 int asyncore_log_info(struct asyncore_dispatcher *d, const char *message, const char *type)
 {
-    FIND(d, cls, log_info);
-    return named(d, cls->log_info(d, message, type ? type : ASYNCORE_LOG_INFO), "log_info");
+    CALL(d, log_info, d, message, type ? type : ASYNCORE_LOG_INFO);
 }
 
 int asyncore_repr(const struct asyncore_dispatcher *d, char *buf, size_t size)

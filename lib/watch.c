@@ -36,7 +36,7 @@ static void on_ready(struct channel *c, unsigned direction)
         channel_touch(c);
         return;
     }
-    if (c->minds) {
+    if (c->own_mind) {
         ready = 0;
         for (unsigned way = ASYNCORE_READ; way <= ASYNCORE_WRITE; way <<= 1)
             if ((c->want & way) && wanted(c, way) == direction)
@@ -66,6 +66,8 @@ void watch_assign(struct channel *c)
 {
     struct event_base *base = dispatcher_of(c)->map->base;
 
+    if (c->always)
+        return;
     event_assign(read_event(c), base, c->socket->fd, EV_READ | EV_PERSIST, on_read, c);
     if (c->write_event)
         event_assign(c->write_event, base, c->socket->fd, EV_WRITE | EV_PERSIST, on_write, c);
@@ -144,8 +146,9 @@ static bool writes_at_once(struct channel *c)
 
 static int watch(struct channel *c, unsigned want)
 {
-    unsigned expt_needs = ASYNCORE_READ | (dispatcher_of(c)->map->use_poll ? 0 : ASYNCORE_WRITE);
-    bool expt = c->expt && !c->expt_over && (want & expt_needs);
+    bool use_poll = dispatcher_of(c)->map->batch->use_poll;
+    unsigned expt_needs = ASYNCORE_READ | (use_poll ? 0 : ASYNCORE_WRITE);
+    bool expt = c->expt && !c->expt_over && !dispatcher_of(c)->accepting && (want & expt_needs);
     unsigned mask = 0;
     int r = 0;
 
@@ -190,12 +193,13 @@ static int interest(struct channel *c)
 
 static int ask(struct channel *c)
 {
+    const struct asyncore_map *map = dispatcher_of(c)->map;
     int want = interest(c);
     int r;
 
     if (want < 0)
         return want;
-    if (c->place != PLACE_IN_MAP)
+    if (c->place != PLACE_IN_MAP || dispatcher_of(c)->map != map)
         return 0;
     r = watch(c, (unsigned)want);
     if (r < 0 && fcntl(c->socket->fd, F_GETFD) < 0) {
@@ -207,7 +211,7 @@ static int ask(struct channel *c)
 
 static int ask_changed(struct asyncore_map *map)
 {
-    /* Those that a predicate touches are asked in the next pass. */
+    /* Not those that these touch in turn: this ends. */
     for (size_t n = map->changes; n > 0 && map->changes > 0; n--) {
         struct channel *c = TAILQ_FIRST(&map->changed);
         int r;
@@ -242,8 +246,9 @@ static int ask_asked(struct asyncore_map *map)
 }
 
 /* In poll's way out-of-band data is watched for with reads only. */
-static void change_mode(struct asyncore_map *map, bool use_poll)
+static void change_mode(struct asyncore_map *map)
 {
+    const bool use_poll = map->batch->use_poll;
     struct channel *c;
 
     if (map->use_poll == use_poll)
@@ -257,14 +262,16 @@ static void change_mode(struct asyncore_map *map, bool use_poll)
     }
 }
 
-int watch_ask(struct asyncore_map *map, bool use_poll)
+int watch_ask(struct asyncore_map *map)
 {
     int r;
 
-    change_mode(map, use_poll);
+    change_mode(map);
     r = map->changes > 0 ? ask_changed(map) : 0;
     if (r >= 0 && !TAILQ_EMPTY(&map->asked))
         r = ask_asked(map);
+    if (r >= 0 && map->changes > 0)
+        r = ask_changed(map); /* what the predicates of others have touched */
     return r < 0 || map->expt_count == 0 ? r : expt_arm(map);
 }
 
@@ -272,7 +279,7 @@ void channel_touch(struct channel *c)
 {
     struct asyncore_map *map = dispatcher_of(c)->map;
 
-    if (c->changed || c->asked || c->place != PLACE_IN_MAP)
+    if (c->changed || c->asked || c->always || c->place != PLACE_IN_MAP)
         return;
     c->changed = true;
     map->changes++;
@@ -331,7 +338,7 @@ static void verify(struct channel *c, short revents, bool use_poll)
     unsigned marks = marks_of(c, revents, use_poll);
 
     /* Readiness of a socket object of its own mind is not the descriptor's. */
-    if (c->minds)
+    if (c->own_mind)
         marks |= c->ready & READ_WRITE;
     if ((c->ready & ~marks) & ASYNCORE_WRITE)
         channel_touch(c); /* taken to be writable and is not: the kernel is asked */
@@ -352,13 +359,13 @@ void watch_verify(struct asyncore_map *map)
     struct channel *channels[CHUNK];
     struct channel *c = TAILQ_FIRST(&map->batch->channels);
 
-    if (!map->use_poll && (map->batch->ready & READ_WRITE) != READ_WRITE)
+    if (!map->batch->use_poll && (map->batch->ready & READ_WRITE) != READ_WRITE)
         return;
     while (c) {
         nfds_t n = 0;
 
         for (; c && n < CHUNK; c = TAILQ_NEXT(c, in_batch)) {
-            if (!needs_look(c, map->use_poll))
+            if (!needs_look(c, map->batch->use_poll))
                 continue;
             fds[n] = (struct pollfd){.fd = c->socket->fd, .events = poll_events(c)};
             channels[n++] = c;
@@ -366,6 +373,6 @@ void watch_verify(struct asyncore_map *map)
         if (n == 0 || poll(fds, n, 0) < 0)
             continue; /* what libevent said has to do */
         for (nfds_t i = 0; i < n; i++)
-            verify(channels[i], fds[i].revents, map->use_poll);
+            verify(channels[i], fds[i].revents, map->batch->use_poll);
     }
 }

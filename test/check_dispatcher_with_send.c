@@ -263,12 +263,12 @@ START_TEST(the_order_is_kept)
 }
 END_TEST
 
-/* 64 Ki pieces into a queue of 16 MiB that is drained a few KiB at a time: with a copy of the queue
- * at each, as in CPython, this takes longer than a test may. */
+/* 128 Ki pieces into a queue of 16 MiB that is drained a few KiB at a time: with a copy of the
+ * queue at each, as in CPython, this takes longer than a test may. */
 START_TEST(sixteen_mib_take_linear_time)
 {
     const size_t len = 16 << 20;
-    const size_t step = 256;
+    const size_t step = 128;
     size_t sent = 0;
     int peer;
     struct asyncore_dispatcher *d = new_connected(AF_UNIX, &peer);

@@ -355,6 +355,53 @@ START_TEST(the_report_of_what_was_returned)
 }
 END_TEST
 
+/* A class with a name and a log of its own. */
+struct logging {
+    struct reporter base;
+};
+
+static char logged[512];
+static int log_result;
+
+static int logging_repr(const struct asyncore_dispatcher *d, char *buf, size_t size)
+{
+    (void)d;
+    return snprintf(buf, size, "[me]");
+}
+
+static int logging_log_info(struct asyncore_dispatcher *d, const char *message, const char *type)
+{
+    (void)d;
+    snprintf(logged, sizeof logged, "%s: %s", type, message);
+    return log_result;
+}
+
+static int logging_handle_close(struct asyncore_dispatcher *d)
+{
+    calls[CLOSE]++;
+    return asyncore_close(d);
+}
+
+ASYNCORE_CLASS(logging, reporter, .repr = logging_repr, .log_info = logging_log_info,
+               .handle_close = logging_handle_close);
+
+START_TEST(the_report_uses_repr_and_log_info)
+{
+    struct asyncore_dispatcher *d = logging_dispatcher(logging_new(-1, NULL));
+
+    asyncore_raise_at(d, -EPROTO, "f.c", "f", 3, "spam");
+    log_result = 0;
+    ck_assert_int_eq(asyncore_handle_error(d), 0);
+    ck_assert_str_eq(logged, "error: uncaptured python exception, closing channel [me] "
+                             "(EPROTO:spam [f.c|f|3])");
+    ck_assert_int_eq(calls[CLOSE], 1);
+
+    log_result = -EIO; /* then handle_error has failed */
+    ck_assert_int_eq(asyncore_handle_error(d), -EIO);
+    ck_assert_int_eq(calls[CLOSE], 1);
+}
+END_TEST
+
 /* --- in the loop ----------------------------------------------------------------------------- */
 
 /* A channel for which the next pass calls method; what has to stay open for that. */
@@ -510,6 +557,84 @@ START_TEST(eagain_is_no_failure)
 }
 END_TEST
 
+/* An answer of handle_error that is no error: -EAGAIN, or a count. */
+START_TEST(handle_error_that_does_not_fail)
+{
+    static const int answers[] = {-EAGAIN, 7};
+    int peer;
+
+    new_ready(&peer);
+    results[READ] = -EPROTO;
+    results[WRITABLE] = 0;
+    results[ERROR] = answers[_i / 2];
+    ck_assert_int_eq(asyncore_loop(1.0, _i % 2 == 1, NULL, 2), ASYNCORE_LOOP_COUNT);
+    ck_assert_int_eq(calls[ERROR], 2);
+    test_close(&peer);
+}
+END_TEST
+
+START_TEST(functions_of_the_loop_return_what_leaves_it)
+{
+    static const int errors[] = {-EIO, ASYNCORE_EXIT_NOW};
+    int error = errors[_i];
+    int peer;
+    struct asyncore_dispatcher *d = new_ready(&peer);
+
+    results[READ] = results[WRITE] = results[EXPT] = -EPROTO;
+    results[ERROR] = error;
+    ck_assert_int_eq(asyncore_poll(1.0, NULL), error);
+    ck_assert_int_eq(asyncore_poll2(1.0, NULL), error);
+    ck_assert_int_eq(asyncore_read(d), error);
+    ck_assert_int_eq(asyncore_write(d), error);
+    ck_assert_int_eq(asyncore_exception(d), error);
+    ck_assert_int_eq(asyncore_readwrite(d, POLLIN), error);
+    ck_assert_int_eq(calls[ERROR], 6);
+    results[ERROR] = 0;
+    ck_assert_int_eq(asyncore_read(d), 0);
+    ck_assert_int_eq(asyncore_write(d), 0);
+    ck_assert_int_eq(asyncore_exception(d), 0);
+    ck_assert_int_eq(asyncore_readwrite(d, POLLIN), 0);
+    test_close(&peer);
+}
+END_TEST
+
+/* Runs a loop of its own, which its neighbour leaves, and passes that on or does not. */
+struct nesting {
+    struct subject base;
+};
+
+static int nesting_handle_read(struct asyncore_dispatcher *d)
+{
+    char byte;
+
+    calls[READ]++;
+    ck_assert_int_eq(asyncore_recv(d, &byte, 1), 1);
+    ck_assert_int_eq(asyncore_loop(1.0, false, NULL, ASYNCORE_COUNT_NONE), ASYNCORE_EXIT_NOW);
+    return results[CONNECT];
+}
+
+ASYNCORE_CLASS(nesting, subject, .handle_read = nesting_handle_read);
+
+START_TEST(exit_now_of_a_nested_loop)
+{
+    int pair[2];
+    int peer;
+
+    test_socketpair(SOCK_STREAM, pair);
+    ck_assert_ptr_nonnull(nesting_new(pair[0], NULL));
+    test_write_all(pair[1], "x", 1);
+    new_ready(&peer);
+    results[WRITABLE] = 0;
+    results[READ] = ASYNCORE_EXIT_NOW;
+    results[CONNECT] = _i == 0 ? 0 : ASYNCORE_EXIT_NOW;
+    ck_assert_int_eq(asyncore_loop(1.0, false, NULL, 1),
+                     _i == 0 ? ASYNCORE_LOOP_COUNT : ASYNCORE_EXIT_NOW);
+    ck_assert_int_eq(calls[READ], 2);
+    test_close(&pair[1]);
+    test_close(&peer);
+}
+END_TEST
+
 /* A handler that closes its channel and then returns an error has failed all the same. */
 struct closing {
     struct subject base;
@@ -592,6 +717,38 @@ START_TEST(disconnected_in_polls_way)
     ck_assert_int_eq(calls[WRITE], 0); /* an error ends the channel's turn */
     ck_assert_int_eq(calls[ERROR], 0);
     ck_assert_int_eq(calls[CLOSE], 1);
+    test_close(&peer);
+}
+END_TEST
+
+/* Also for a channel that is ready for nothing but this. */
+START_TEST(disconnected_in_every_handler)
+{
+    enum method method = handlers[_i];
+    enum method closed = CLOSE;
+    int others[2];
+
+    provoke(method, others);
+    results[WRITABLE] = method == WRITE || method == CONNECT;
+    results[method] = -EPIPE;
+    ck_assert_int_eq(run_until_true(NULL, true, was_called, &closed), 0);
+    ck_assert_int_eq(calls[method], 1);
+    ck_assert_int_eq(calls[ERROR], 0);
+    close_others(others);
+}
+END_TEST
+
+/* -EAGAIN is no failure of a handle_close that stands in for handle_error either. */
+START_TEST(disconnected_and_handle_close_says_eagain)
+{
+    int peer;
+
+    new_ready(&peer);
+    results[READ] = -ECONNRESET;
+    results[CLOSE] = -EAGAIN;
+    ck_assert_int_eq(asyncore_poll2(1.0, NULL), 0);
+    ck_assert_int_eq(calls[CLOSE], 1);
+    ck_assert_int_eq(calls[ERROR], 0);
     test_close(&peer);
 }
 END_TEST
@@ -773,6 +930,7 @@ static void add_records(Suite *s)
     add(s, report);
     tcase_add_test(report, the_report_of_what_was_raised);
     tcase_add_test(report, the_report_of_what_was_returned);
+    tcase_add_test(report, the_report_uses_repr_and_log_info);
 }
 
 static void add_loop(Suite *s)
@@ -784,6 +942,9 @@ static void add_loop(Suite *s)
     tcase_add_loop_test(tc, an_error_goes_to_handle_error, 0, 2 * HANDLERS);
     tcase_add_loop_test(tc, an_error_of_handle_error_leaves_the_loop, 0, 2 * HANDLERS);
     tcase_add_loop_test(tc, exit_now_of_handle_error_leaves_the_loop, 0, 2);
+    tcase_add_loop_test(tc, handle_error_that_does_not_fail, 0, 4);
+    tcase_add_loop_test(tc, functions_of_the_loop_return_what_leaves_it, 0, 2);
+    tcase_add_loop_test(tc, exit_now_of_a_nested_loop, 0, 2);
     tcase_add_loop_test(tc, an_error_of_a_predicate_leaves_the_loop, 0, 8);
     tcase_add_loop_test(tc, eagain_is_no_failure, 0, 2 * HANDLERS);
     tcase_add_loop_test(tc, an_error_after_close, 0, 2);
@@ -797,6 +958,8 @@ static void add_disconnected(Suite *s)
     add(s, tc);
     tcase_add_loop_test(tc, disconnected_in_selects_way, 0, DISCONNECTED);
     tcase_add_loop_test(tc, disconnected_in_polls_way, 0, DISCONNECTED);
+    tcase_add_loop_test(tc, disconnected_in_every_handler, 0, HANDLERS);
+    tcase_add_test(tc, disconnected_and_handle_close_says_eagain);
     tcase_add_loop_test(tc, disconnected_and_handle_close_fails, 0, 2);
     tcase_add_test(tc, readwrite_ends_at_an_error);
 }

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static struct asyncore_map *the_map;
@@ -688,6 +689,86 @@ START_TEST(connect_again_in_handle_error)
 }
 END_TEST
 
+/* A connection that was accepted and refused: another socket that gets its number is not it. */
+static struct asyncore_dispatcher *second;
+
+static int refuse_and_make(struct probe *self)
+{
+    int sock = asyncore_accept(&self->base, NULL, NULL);
+    int next;
+
+    ck_assert_int_ge(sock, 0);
+    close(sock);
+    next = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(next, sock);
+    second = asyncore_dispatcher_new(next, the_map);
+    ck_assert_ptr_nonnull(second);
+    return 0;
+}
+
+START_TEST(accepted_number_is_used_again)
+{
+    struct test_addr addr;
+    socklen_t len;
+
+    probe = probe_make("p", test_listener(AF_INET, &addr), the_map);
+    probe->hook[PROBE_ACCEPT] = refuse_and_make;
+    peer = test_connect(&addr);
+    pass(_i);
+    check_trace("p.accept");
+    ck_assert(!second->connected);
+    ck_assert_ptr_null(asyncore_addr(second, &len));
+    ck_assert(test_is_nonblocking(asyncore_fileno(second)));
+}
+END_TEST
+
+/* One pass without a free descriptor. */
+static void pass_without_descriptors(bool use_poll)
+{
+    struct test_capture out;
+    struct rlimit limit, low;
+    int lowest;
+
+    test_capture_begin(&out, STDOUT_FILENO);
+    lowest = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    low = limit;
+    low.rlim_cur = (rlim_t)lowest;
+    test_close(&lowest);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+    pass(use_poll);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ck_assert_ptr_nonnull(strstr(test_capture_end(&out), "accept"));
+}
+
+static bool has_accepted(void *arg)
+{
+    (void)arg;
+    return probe_count("p.accept") >= 2;
+}
+
+/* A listener that waits for descriptors and is taken out meanwhile accepts when it is back, or in
+ * another map. _i: use_poll, and where it goes. */
+START_TEST(waiting_listener_is_taken_out)
+{
+    struct asyncore_map *other = asyncore_map_new(NULL);
+    struct test_addr addr;
+
+    probe = probe_make("p", test_listener(AF_INET, &addr), the_map);
+    pass(_i & 1);
+    peer = test_connect(&addr);
+    test_wait_readable(asyncore_fileno(d()));
+    pass_without_descriptors(_i & 1);
+    check_trace("p.accept");
+    probe_note("p.accept");
+    if (!(_i & 2))
+        asyncore_del_channel(d());
+    ck_assert_int_eq(asyncore_add_channel(d(), _i & 2 ? other : NULL), 0);
+    ck_assert_int_eq(run_until_true(d()->map, _i & 1, has_accepted, NULL), 0);
+    asyncore_map_free(other);
+}
+END_TEST
+
 /* --- closed behind its back ----------------------------------------------------------------------
  */
 
@@ -770,6 +851,8 @@ static void add_connecting(Suite *s)
     tcase_add_loop_test(tc, connect_handler_closes, 0, 2);
     tcase_add_loop_test(tc, connect_again_in_handle_close, 0, 2);
     tcase_add_loop_test(tc, connect_again_in_handle_error, 0, 2);
+    tcase_add_loop_test(tc, accepted_number_is_used_again, 0, 2);
+    tcase_add_loop_test(tc, waiting_listener_is_taken_out, 0, 4);
 }
 
 int main(void)

@@ -157,6 +157,12 @@ END_TEST
 
 static int host_pipe[2];
 
+static void make_host_pipe(void)
+{
+    test_pipe(host_pipe);
+    test_set_nonblocking(host_pipe[0], true);
+}
+
 CALLBACK(on_pipe)
 {
     char c;
@@ -169,7 +175,7 @@ CALLBACK(on_pipe)
 
 START_TEST(descriptor_does_not_end_the_pass)
 {
-    test_pipe(host_pipe);
+    make_host_pipe();
     host = event_new(base, host_pipe[0], EV_READ | EV_PERSIST, on_pipe, NULL);
     ck_assert_int_eq(event_add(host, NULL), 0);
     make(1);
@@ -192,7 +198,7 @@ START_TEST(busy_host_and_timeout)
 {
     double begin;
 
-    test_pipe(host_pipe);
+    make_host_pipe();
     test_write_all(host_pipe[1], "1", 1);
     host = event_new(base, host_pipe[0], EV_READ | EV_PERSIST, do_nothing, NULL);
     ck_assert_int_eq(event_add(host, NULL), 0);
@@ -1058,6 +1064,190 @@ START_TEST(kind_forgets_files)
 }
 END_TEST
 
+/* --- libevent's debug mode ----------------------------------------------------------------------
+ */
+
+/* It ends the program when an event is set up while it is added, used without having been set up,
+ * or of a blocking descriptor. It must be switched on before anything else, so this case comes
+ * first: without forking the others run in it as well. */
+static void debug_setup(void)
+{
+    static bool on;
+
+    if (!on)
+        event_enable_debug_mode();
+    on = true;
+    setup();
+    other_map = asyncore_map_new(base);
+    ck_assert_ptr_nonnull(other_map);
+    make(1);
+}
+
+static void debug_teardown(void)
+{
+    asyncore_map_free(other_map);
+    teardown();
+}
+
+/* Has events for both directions and for out-of-band data. */
+static void use_all_events(bool use_poll)
+{
+    test_fill(asyncore_fileno(d(0)));
+    probes[0]->writable = true;
+    ck_assert_int_eq(run_passes(the_map, use_poll, 2), 0);
+    probes[0]->writable = true;
+    ck_assert_int_eq(run_passes(the_map, use_poll, 2), 0);
+}
+
+static int no_write(struct probe *self)
+{
+    (void)self;
+    return 0;
+}
+
+START_TEST(close_while_watched)
+{
+    probes[0]->hook[PROBE_WRITE] = no_write;
+    use_all_events(_i);
+    ck_assert_int_eq(asyncore_close(d(0)), 0);
+    ck_assert_int_eq(asyncore_poll2(0, the_map), 0);
+    ck_assert_int_eq(probe_count("a.finalize"), 1);
+}
+END_TEST
+
+START_TEST(free_while_watched)
+{
+    probes[0]->hook[PROBE_WRITE] = no_write;
+    use_all_events(_i);
+    free_map(NULL);
+    ck_assert_int_eq(probe_count("a.finalize"), 1);
+}
+END_TEST
+
+START_TEST(replace_while_watched)
+{
+    probes[0]->hook[PROBE_WRITE] = no_write;
+    for (int i = 0; i < 3; i++) {
+        int pair[2];
+
+        use_all_events(_i);
+        test_pair(AF_INET, pair);
+        ck_assert_int_eq(asyncore_set_socket(d(0), pair[0], NULL), 0);
+        test_close(&peers[0]);
+        peers[0] = pair[1];
+    }
+    ck_assert_int_eq(asyncore_create_socket(d(0), AF_INET, SOCK_STREAM), 0);
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+}
+END_TEST
+
+START_TEST(move_while_watched)
+{
+    struct asyncore_map *to = other_map;
+
+    probes[0]->hook[PROBE_WRITE] = no_write;
+    for (int i = 0; i < 4; i++) {
+        test_fill(asyncore_fileno(d(0)));
+        probes[0]->writable = true;
+        ck_assert_int_eq(run_passes(d(0)->map, _i, 3), 0);
+        ck_assert_int_eq(asyncore_add_channel(d(0), to), 0);
+        to = to == other_map ? the_map : other_map;
+    }
+}
+END_TEST
+
+START_TEST(delete_and_add_while_watched)
+{
+    probes[0]->hook[PROBE_WRITE] = no_write;
+    for (int i = 0; i < 3; i++) {
+        use_all_events(_i);
+        asyncore_del_channel(d(0));
+        ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+        ck_assert_int_eq(asyncore_add_channel(d(0), NULL), 0);
+    }
+}
+END_TEST
+
+START_TEST(detach_while_watched)
+{
+    int fd;
+
+    probes[0]->hook[PROBE_WRITE] = no_write;
+    use_all_events(_i);
+    fd = asyncore_detach(d(0));
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(asyncore_set_socket(d(0), fd, other_map), 0);
+    ck_assert_int_eq(run_passes(other_map, _i, 2), 0);
+}
+END_TEST
+
+/* Parked by the other map's loop, and then closed, or watched again. */
+START_TEST(park_while_watched)
+{
+    ck_assert_int_eq(run_passes(the_map, _i & 1, 1), 0);
+    test_write_all(peers[0], "x", 1);
+    test_wait_readable(asyncore_fileno(d(0)));
+    ck_assert_int_eq(send(peers[0], "!", 1, MSG_OOB), 1);
+    ck_assert_int_eq(asyncore_poll2(0.01, other_map), 0);
+    if (_i & 2)
+        ck_assert_int_eq(asyncore_close(d(0)), 0);
+    ck_assert_int_eq(_i & 1 ? asyncore_poll2(0, the_map) : asyncore_poll(0, the_map), 0);
+    ck_assert_int_eq(probe_count("a.read"), _i & 2 ? 0 : 1);
+}
+END_TEST
+
+static int replace_socket(struct probe *self)
+{
+    int pair[2];
+
+    asyncore_close(&self->base);
+    test_pair(AF_INET, pair);
+    test_close(&peers[0]);
+    peers[0] = pair[1];
+    return asyncore_set_socket(&self->base, pair[0], NULL);
+}
+
+START_TEST(replace_in_a_handler)
+{
+    probes[0]->hook[PROBE_READ] = replace_socket;
+    for (int i = 0; i < 3; i++) {
+        probes[0]->writable = true;
+        test_write_all(peers[0], "x", 1);
+        ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, 1), ASYNCORE_LOOP_COUNT);
+    }
+    ck_assert_int_ge(probe_count("a.read"), 1);
+}
+END_TEST
+
+START_TEST(files_while_watched)
+{
+    struct asyncore_file_dispatcher *file;
+    int pair[2];
+
+    test_pipe(pair);
+    file = asyncore_file_dispatcher_new(pair[0], the_map);
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    ck_assert_int_eq(asyncore_set_file(&file->base, pair[0]), 0);
+    ck_assert(test_is_nonblocking(pair[0]));
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    ck_assert_int_eq(asyncore_close(&file->base), 0);
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    test_close(&pair[0]);
+    test_close(&pair[1]);
+}
+END_TEST
+
+/* Never in a map at all. */
+START_TEST(destroy_without_socket)
+{
+    (void)probe_make("q", -1, the_map);
+    ck_assert_ptr_null(probe_new(0x7ffffff0, the_map));
+    free_map(NULL);
+    ck_assert_int_eq(probe_count("q.finalize"), 1);
+}
+END_TEST
+
 /* --- running --------------------------------------------------------------------------------- */
 
 static TCase *add_case(Suite *s, TCase *tc)
@@ -1066,6 +1256,25 @@ static TCase *add_case(Suite *s, TCase *tc)
     tcase_add_checked_fixture(tc, setup, teardown);
     suite_add_tcase(s, tc);
     return tc;
+}
+
+static void add_debug(Suite *s)
+{
+    TCase *tc = tcase_create("debug_mode");
+
+    test_add_fixture(tc);
+    tcase_add_checked_fixture(tc, debug_setup, debug_teardown);
+    suite_add_tcase(s, tc);
+    tcase_add_loop_test(tc, close_while_watched, 0, 2);
+    tcase_add_loop_test(tc, free_while_watched, 0, 2);
+    tcase_add_loop_test(tc, replace_while_watched, 0, 2);
+    tcase_add_loop_test(tc, move_while_watched, 0, 2);
+    tcase_add_loop_test(tc, delete_and_add_while_watched, 0, 2);
+    tcase_add_loop_test(tc, detach_while_watched, 0, 2);
+    tcase_add_loop_test(tc, park_while_watched, 0, 4);
+    tcase_add_loop_test(tc, replace_in_a_handler, 0, 2);
+    tcase_add_loop_test(tc, files_while_watched, 0, 2);
+    tcase_add_test(tc, destroy_without_socket);
 }
 
 static void add_foreign(Suite *s)
@@ -1134,6 +1343,7 @@ int main(void)
 {
     Suite *s = suite_create("host");
 
+    add_debug(s);
     add_foreign(s);
     add_ending(s);
     add_maps(s);

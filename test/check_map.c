@@ -493,6 +493,95 @@ START_TEST(close_all_in_a_handler)
 }
 END_TEST
 
+/* --- finalize -------------------------------------------------------------------------------- */
+
+/* Its finalize frees a map. */
+struct ender {
+    struct asyncore_dispatcher base;
+    struct asyncore_map *ends;
+};
+
+static int ender_init(struct asyncore_dispatcher *dispatcher, int fd);
+static void ender_finalize(struct asyncore_dispatcher *dispatcher);
+ASYNCORE_CLASS(ender, asyncore_dispatcher, .init = ender_init, .finalize = ender_finalize);
+
+static bool ender_fails;
+
+static int ender_init(struct asyncore_dispatcher *dispatcher, int fd)
+{
+    ender_of(dispatcher)->ends = dispatcher->map;
+    return ender_fails ? -EIO : asyncore_dispatcher_init(dispatcher, fd);
+}
+
+static void ender_finalize(struct asyncore_dispatcher *dispatcher)
+{
+    probe_note("end.finalize");
+    if (ender_of(dispatcher)->ends == the_map)
+        the_map = NULL;
+    asyncore_map_free(ender_of(dispatcher)->ends);
+}
+
+static void finalize_setup(void)
+{
+    ender_fails = false;
+}
+
+/* In the sweep of its own map's pass. */
+START_TEST(finalize_frees_the_map)
+{
+    struct asyncore_map *in = the_map;
+    struct ender *ender = ender_new(-1, in);
+
+    make_all(in);
+    ck_assert_int_eq(asyncore_close(&ender->base), 0);
+    ck_assert_int_eq(asyncore_loop(0, _i, in, 3), ASYNCORE_LOOP_EMPTY);
+    ck_assert_ptr_null(the_map);
+    ck_assert_int_eq(probe_count("end.finalize"), 1);
+    ck_assert_int_eq(probe_count("a.finalize"), 1);
+    ck_assert_int_eq(probe_count("d.finalize"), 1);
+}
+END_TEST
+
+/* At the end of its own map: that is under way already. */
+START_TEST(finalize_frees_the_map_that_ends)
+{
+    struct asyncore_map *in = the_map;
+
+    ck_assert_ptr_nonnull(ender_new(-1, in));
+    asyncore_map_free(in);
+    ck_assert_str_eq(probe_trace(), "end.finalize");
+}
+END_TEST
+
+START_TEST(finalize_frees_another_map)
+{
+    struct asyncore_map *other = asyncore_map_new(NULL);
+    struct ender *ender = ender_new(-1, the_map);
+
+    ck_assert_ptr_nonnull(other);
+    make_all(other);
+    ender->ends = other;
+    ck_assert_int_eq(asyncore_close(&ender->base), 0);
+    ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
+    asyncore_map_free(the_map);
+    the_map = NULL;
+    ck_assert_int_eq(probe_count("end.finalize"), 1);
+    ck_assert_int_eq(probe_count("d.finalize"), 1);
+}
+END_TEST
+
+/* new destroys what could not be initialised, outside any pass. */
+START_TEST(finalize_of_a_failed_new_frees_the_map)
+{
+    ender_fails = true;
+    errno = 0;
+    ck_assert_ptr_null(ender_new(-1, the_map));
+    ck_assert_int_eq(errno, EIO);
+    ck_assert_ptr_null(the_map);
+    ck_assert_str_eq(probe_trace(), "end.finalize");
+}
+END_TEST
+
 /* --- running --------------------------------------------------------------------------------- */
 
 static TCase *add_case(Suite *s, TCase *tc)
@@ -542,11 +631,23 @@ static void add_close_all(Suite *s)
     tcase_add_loop_test(tc, close_all_in_a_handler, 0, 2);
 }
 
+static void add_finalize(Suite *s)
+{
+    TCase *tc = add_case(s, tcase_create("finalize"));
+
+    tcase_add_checked_fixture(tc, finalize_setup, NULL);
+    tcase_add_loop_test(tc, finalize_frees_the_map, 0, 2);
+    tcase_add_test(tc, finalize_frees_the_map_that_ends);
+    tcase_add_loop_test(tc, finalize_frees_another_map, 0, 2);
+    tcase_add_test(tc, finalize_of_a_failed_new_frees_the_map);
+}
+
 int main(void)
 {
     Suite *s = suite_create("map");
 
     add_membership(s);
     add_close_all(s);
+    add_finalize(s);
     return test_main(s);
 }

@@ -613,6 +613,38 @@ START_TEST(predicate_adds)
 }
 END_TEST
 
+static struct asyncore_map *other_map;
+
+static int move_away(struct probe *self)
+{
+    self->hook[(intptr_t)self->arg] = NULL;
+    ck_assert_int_eq(asyncore_add_channel(&self->base, other_map), 0);
+    return 1;
+}
+
+/* Into a map that is not served now: not this pass's any more, though it is ready. _i: use_poll,
+ * and which predicate. */
+START_TEST(predicate_moves)
+{
+    enum probe_call call = _i / 2 ? PROBE_WRITABLE : PROBE_READABLE;
+
+    other_map = asyncore_map_new(NULL);
+    ck_assert_ptr_nonnull(other_map);
+    make(3);
+    for (int i = 0; i < 3; i++)
+        send_to(i, "x");
+    probes[1]->writable = true;
+    probes[1]->hook[call] = move_away;
+    probes[1]->arg = (void *)(intptr_t)call;
+    pass(_i % 2);
+    check_trace("a.read c.read");
+    ck_assert_int_eq(run_passes(other_map, _i % 2, 1), 0);
+    check_trace("b.read b.write");
+    asyncore_map_free(other_map);
+    check_trace("b.finalize");
+}
+END_TEST
+
 static int come_last(struct probe *self)
 {
     self->hook[PROBE_READABLE] = NULL;
@@ -968,6 +1000,54 @@ static int nest_once(struct probe *self)
     return 1;
 }
 
+static int nest_in_the_other_way(struct probe *self)
+{
+    self->hook[PROBE_READABLE] = NULL;
+    ck_assert_int_eq(asyncore_poll2(0, self->base.map), 0);
+    for (int i = 0; i < 2; i++) {
+        send_to(i, "x");
+        probes[i]->writable = true;
+    }
+    return 1;
+}
+
+/* The way of the outer pass stays what it is. */
+START_TEST(nested_in_the_other_way)
+{
+    make(3);
+    probes[2]->hook[PROBE_READABLE] = nest_in_the_other_way;
+    pass(false);
+    pass(false);
+    check_trace("a.read b.read a.write b.write");
+}
+END_TEST
+
+static int hung_up_behind(struct probe *self)
+{
+    self->hook[PROBE_READABLE] = NULL;
+    ck_assert_int_eq(asyncore_poll2(0, self->base.map), 0);
+    test_reset(&peers[0]);
+    test_wait(asyncore_fileno(d(0)), POLLHUP);
+    return 1;
+}
+
+static int leave_it(struct probe *self)
+{
+    (void)self;
+    return 0;
+}
+
+/* A hang-up as such is told in poll's way only. */
+START_TEST(nested_in_the_other_way_and_hang_up)
+{
+    make(2);
+    probes[0]->hook[PROBE_READ] = leave_it;
+    probes[1]->hook[PROBE_READABLE] = hung_up_behind;
+    pass(false);
+    check_trace("a.read");
+}
+END_TEST
+
 START_TEST(nested_in_a_predicate)
 {
     make(3);
@@ -1031,6 +1111,7 @@ static void add_changes(Suite *s)
     tcase_add_loop_test(tc, predicate_closes, 0, 6);
     tcase_add_loop_test(tc, predicate_closes_all, 0, 2);
     tcase_add_loop_test(tc, predicate_adds, 0, 2);
+    tcase_add_loop_test(tc, predicate_moves, 0, 4);
     tcase_add_loop_test(tc, predicate_comes_back, 0, 2);
 
     tc = add_case(s, tcase_create("handler_changes"));
@@ -1054,6 +1135,8 @@ static void add_nesting(Suite *s)
     tcase_add_loop_test(tc, nested_deeply, 0, 2);
     tcase_add_loop_test(tc, nested_loop_empties_the_map, 0, 2);
     tcase_add_loop_test(tc, nested_in_a_predicate, 0, 2);
+    tcase_add_test(tc, nested_in_the_other_way);
+    tcase_add_test(tc, nested_in_the_other_way_and_hang_up);
 }
 
 int main(void)

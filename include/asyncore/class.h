@@ -97,7 +97,8 @@ struct asyncore_class {
  * file of a file_dispatcher; or -1 for none yet. A socket is consumed, closed even when this
  * fails; a file is duplicated and stays the caller's.
  * NULL with errno: EINVAL (cls has no super, is smaller than it, or map has been freed), ENOMEM,
- * EMFILE, what init returned (EBADF, ENOTSOCK). Usually called as NAME_new. */
+ * EMFILE, what init returned (EBADF, ENOTSOCK; ECANCELED for ASYNCORE_EXIT_NOW). Usually called as
+ * NAME_new. */
 ASYNCORE_API struct asyncore_dispatcher *asyncore_new(const struct asyncore_class *cls, int fd,
                                                       struct asyncore_map *map);
 

@@ -63,12 +63,14 @@ ASYNCORE_API int asyncore_detach(struct asyncore_dispatcher *d);
 /* --- in the map ------------------------------------------------------------------------------ */
 
 /* Puts d into the map, NULL: its own, behind the others; d that is in it already stays where it
- * is. Another map becomes its owner. -EBADF: no socket; -EINVAL: the map has been freed.
+ * is. Another map becomes its owner. -EBADF: no socket; -EINVAL: the map has been freed; -EMFILE,
+ * -ENOMEM: no means to watch for out-of-band data, which its class looks at.
  * Python: add_channel(map=None). */
 ASYNCORE_API int asyncore_add_channel(struct asyncore_dispatcher *d, struct asyncore_map *map);
 
 /* Takes d out of its map, which goes on owning it, with its socket; handlers are not called any
- * more. Nothing happens to one that is not in it. Python: del_channel(). */
+ * more, except what poll's way is about to call for one that did this in a handler. Nothing happens
+ * to one that is not in it. Python: del_channel(). */
 ASYNCORE_API void asyncore_del_channel(struct asyncore_dispatcher *d);
 
 /* The channel's descriptor, or -1. Python: fileno(), _fileno. */
@@ -110,14 +112,14 @@ ASYNCORE_API int asyncore_addr_repr(const struct sockaddr *addr, socklen_t addrl
 /* --- the socket ------------------------------------------------------------------------------ */
 
 /* Makes a non-blocking, close-on-exec socket, as socket(2), and gives it to the channel, in place
- * of the one it has, which is closed. The negative errno of socket(2); -ENOMEM.
+ * of the one it has, which is closed. The negative errno of socket(2), or of add_channel.
  * Python: create_socket(family=AF_INET, type=SOCK_STREAM). */
 ASYNCORE_API int asyncore_create_socket(struct asyncore_dispatcher *d, int family, int type);
 
 /* Gives the channel a socket, in place of the one it has, which is closed, and puts it into map,
  * NULL: its own. Does not look at its state: see asyncore_set_connected. The socket is set to
- * non-blocking. Consumed, closed even when this fails: -EBADF, -ENOTSOCK, -ENOMEM, -EINVAL (map
- * has been freed). Python: set_socket(sock, map=None). */
+ * non-blocking. Consumed, closed even when this fails: -EBADF, -ENOTSOCK, or an error of
+ * add_channel. Python: set_socket(sock, map=None). */
 ASYNCORE_API int asyncore_set_socket(struct asyncore_dispatcher *d, int sock,
                                      struct asyncore_map *map);
 

@@ -36,7 +36,7 @@ struct asyncore_map;
  *   count     passes at most; none at all for 0 and below; ASYNCORE_COUNT_NONE: no limit
  * Returns one of ASYNCORE_LOOP_*, or the value given to asyncore_loop_exit, or, negative:
  * ASYNCORE_EXIT_NOW, what a predicate or handle_error returned, -EINVAL (timeout is not a number),
- * -EDEADLK (called from a callback of the same base), -ENOMEM and other errors of the base. After
+ * -EDEADLK (called from a callback of the same base), -ENOMEM and other errors of watching. After
  * an error nothing is lost: the loop can be called again.
  * May be called in a handler, not in an event callback of the same base.
  * Python: asyncore.loop(). */
@@ -66,8 +66,8 @@ ASYNCORE_API int asyncore_exception(struct asyncore_dispatcher *d);
 /* The same for a set of poll(2) flags: POLLIN, POLLOUT, POLLPRI, then POLLHUP, POLLERR or
  * POLLNVAL, which call handle_close, unless POLLIN is set too and there is still data to read. An
  * error ends it: one of the disconnected family (ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED,
- * EPIPE, EBADF) calls handle_close, any other handle_error. Nothing more is called once the
- * channel is closed. Python: asyncore.readwrite(). */
+ * EPIPE, EBADF) calls handle_close, whose own error leaves the loop, any other handle_error.
+ * Nothing more is called once the channel is closed. Python: asyncore.readwrite(). */
 ASYNCORE_API int asyncore_readwrite(struct asyncore_dispatcher *d, int flags);
 
 ASYNCORE_END_DECLS

@@ -52,7 +52,8 @@ ASYNCORE_API struct asyncore_dispatcher *asyncore_map_next(const struct asyncore
 
 /* Calls close of every channel in the map, in order, then takes out what has stayed in. An error
  * of a close ends it and is returned, and the rest stays as it is: except -EBADF, which never
- * does, and, with ignore_all, every error but ASYNCORE_EXIT_NOW. Otherwise 0.
+ * does, and, with ignore_all, every error but ASYNCORE_EXIT_NOW. -ENOMEM: nothing was done.
+ * Otherwise 0.
  * Python: asyncore.close_all(map=None, ignore_all=False). */
 ASYNCORE_API int asyncore_close_all(struct asyncore_map *map, bool ignore_all);
 
