@@ -183,10 +183,8 @@ int asyncore_set_file(struct asyncore_dispatcher *d, int fd)
 
 int asyncore_file_dispatcher_init(struct asyncore_dispatcher *d, int fd)
 {
-    if (fd < 0)
-        return 0;
     asyncore_set_connected(d, true);
-    return asyncore_set_file(d, fd);
+    return fd < 0 ? 0 : asyncore_set_file(d, fd);
 }
 
 const struct asyncore_class asyncore_file_dispatcher_class = {

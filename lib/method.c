@@ -8,15 +8,15 @@
 
 #include <errno.h>
 
-/* The base has all of them, so the walk ends. */
-#define FIND(d, cls, method)                                                                       \
+/* Makes cls the class that has the method. The base has all of them, so the walk ends. */
+#define FIND(d, method)                                                                            \
     const struct asyncore_class *cls = (d)->cls;                                                   \
     while (!HAS(cls, method))                                                                      \
     cls = cls->super
 
 #define CALL(d, name, ...)                                                                         \
     do {                                                                                           \
-        FIND(d, cls, name);                                                                        \
+        FIND(d, name);                                                                             \
         channel_of(d)->refs++;                                                                     \
         return called(d, cls->name(__VA_ARGS__), #name);                                           \
     } while (0)
@@ -78,6 +78,6 @@ int asyncore_log_info(struct asyncore_dispatcher *d, const char *message, const 
 
 int asyncore_repr(const struct asyncore_dispatcher *d, char *buf, size_t size)
 {
-    FIND(d, cls, repr);
+    FIND(d, repr);
     return cls->repr(d, buf, size);
 }

@@ -55,19 +55,6 @@ static struct asyncore_dispatcher *d(int i)
     return &probes[i]->base;
 }
 
-/* The names of the channels in the map, in order. */
-static const char *names_in(const struct asyncore_map *in)
-{
-    static char names[64];
-    struct asyncore_dispatcher *at = NULL;
-
-    names[0] = '\0';
-    while ((at = asyncore_map_next(in, at)))
-        strcat(names, probe_of(at)->name);
-    ck_assert_uint_eq(strlen(names), asyncore_map_length(in));
-    return names;
-}
-
 /* --- the default map ------------------------------------------------------------------------- */
 
 START_TEST(default_map_is_null)
@@ -79,7 +66,7 @@ START_TEST(default_map_is_null)
     ck_assert_uint_eq(asyncore_map_length(NULL), CHANNELS);
     ck_assert_uint_eq(asyncore_map_length(asyncore_socket_map()), CHANNELS);
     ck_assert_uint_eq(asyncore_map_length(the_map), 0);
-    ck_assert_str_eq(names_in(NULL), "abcd");
+    ck_assert_str_eq(probe_names(NULL), "abcd");
     ck_assert_ptr_nonnull(asyncore_map_base(NULL));
     ck_assert_ptr_eq(asyncore_map_base(NULL), asyncore_map_base(asyncore_socket_map()));
     ck_assert_ptr_ne(asyncore_map_base(NULL), asyncore_map_base(the_map));
@@ -138,18 +125,18 @@ END_TEST
 START_TEST(order_is_of_insertion)
 {
     make_all(the_map);
-    ck_assert_str_eq(names_in(the_map), "abcd");
+    ck_assert_str_eq(probe_names(the_map), "abcd");
     asyncore_del_channel(d(1));
-    ck_assert_str_eq(names_in(the_map), "acd");
+    ck_assert_str_eq(probe_names(the_map), "acd");
     ck_assert_int_eq(asyncore_add_channel(d(0), NULL), 0); /* is in it already */
-    ck_assert_str_eq(names_in(the_map), "acd");
+    ck_assert_str_eq(probe_names(the_map), "acd");
     ck_assert_int_eq(asyncore_add_channel(d(1), NULL), 0);
-    ck_assert_str_eq(names_in(the_map), "acdb");
+    ck_assert_str_eq(probe_names(the_map), "acdb");
     asyncore_del_channel(d(0));
     asyncore_del_channel(d(0));
-    ck_assert_str_eq(names_in(the_map), "cdb");
+    ck_assert_str_eq(probe_names(the_map), "cdb");
     ck_assert_int_eq(asyncore_close(d(3)), 0);
-    ck_assert_str_eq(names_in(the_map), "cb");
+    ck_assert_str_eq(probe_names(the_map), "cb");
     ck_assert_ptr_null(asyncore_map_next(the_map, d(1)));
 }
 END_TEST
@@ -170,7 +157,7 @@ START_TEST(closed_channel_is_outside)
     make_all(the_map);
     ck_assert_int_eq(asyncore_close(d(0)), 0);
     ck_assert_int_eq(asyncore_add_channel(d(0), NULL), -EBADF);
-    ck_assert_str_eq(names_in(the_map), "bcd");
+    ck_assert_str_eq(probe_names(the_map), "bcd");
 }
 END_TEST
 
@@ -198,7 +185,7 @@ START_TEST(iteration_and_close)
         if (probe_of(at) != probes[2])
             ck_assert_int_eq(asyncore_close(at), 0);
     }
-    ck_assert_str_eq(names_in(the_map), "c");
+    ck_assert_str_eq(probe_names(the_map), "c");
 }
 END_TEST
 
@@ -212,8 +199,8 @@ START_TEST(channel_moves)
     test_write_all(peers[1], "abc", 3);
     ck_assert_int_eq(asyncore_add_channel(d(1), other), 0);
     ck_assert_ptr_eq(d(1)->map, other);
-    ck_assert_str_eq(names_in(the_map), "acd");
-    ck_assert_str_eq(names_in(other), "b");
+    ck_assert_str_eq(probe_names(the_map), "acd");
+    ck_assert_str_eq(probe_names(other), "b");
     ck_assert_int_eq(run_passes(the_map, _i, 2), 0);
     ck_assert_str_eq(probe_trace(), "");
     ck_assert_int_eq(run_passes(other, _i, 1), 0);
@@ -293,7 +280,7 @@ START_TEST(set_socket_moves)
     peers[0] = pair[1];
     ck_assert_int_eq(asyncore_set_socket(&p->base, pair[0], other), 0);
     ck_assert_ptr_eq(p->base.map, other);
-    ck_assert_str_eq(names_in(other), "p");
+    ck_assert_str_eq(probe_names(other), "p");
     asyncore_map_free(other);
     ck_assert_str_eq(probe_trace(), "p.finalize");
 }

@@ -32,6 +32,18 @@ void probe_trace_predicates(bool on)
     with_predicates = on;
 }
 
+const char *probe_names(const struct asyncore_map *map)
+{
+    static char names[64];
+    struct asyncore_dispatcher *at = NULL;
+    size_t length = 0;
+
+    names[0] = '\0';
+    while ((at = asyncore_map_next(map, at)) && length < sizeof names)
+        length += (size_t)snprintf(names + length, sizeof names - length, "%s", probe_of(at)->name);
+    return names;
+}
+
 void probe_setup(void)
 {
     probe_clear();

@@ -68,6 +68,9 @@ void probe_note(const char *format, ...) ASYNCORE_PRINTF(1, 2);
 /* How often word occurs in the trace. */
 int probe_count(const char *word);
 
+/* The names of the probes in the map, in order; valid until the next call. */
+const char *probe_names(const struct asyncore_map *map);
+
 /* A fixture for test cases that use probes: begins with an empty trace. */
 void probe_setup(void);
 

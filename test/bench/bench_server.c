@@ -97,7 +97,7 @@ static int start(struct asyncore_map *map, uint16_t port)
 {
     struct server *server = server_new(-1, map);
     struct asyncore_dispatcher *d = server ? server_dispatcher(server) : NULL;
-    struct sockaddr_in addr;
+    struct sockaddr_in addr = {.sin_family = AF_INET};
     socklen_t addrlen = sizeof addr;
     const int on = 1;
     int r = d ? asyncore_create_socket(d, AF_INET, SOCK_STREAM) : -errno;
