@@ -820,6 +820,13 @@ static void add_oob(Suite *s)
     tcase_add_loop_test(tc, oob_and_hang_up, 0, 2);
 }
 
+static void add_descriptors(Suite *s)
+{
+    TCase *tc = add_case(s, tcase_create("descriptors"));
+
+    tcase_add_loop_test(tc, waiting_listener_is_taken_out, 0, 4);
+}
+
 static void add_ends(Suite *s)
 {
     TCase *tc = add_case(s, tcase_create("half_closed"));
@@ -852,7 +859,6 @@ static void add_connecting(Suite *s)
     tcase_add_loop_test(tc, connect_again_in_handle_close, 0, 2);
     tcase_add_loop_test(tc, connect_again_in_handle_error, 0, 2);
     tcase_add_loop_test(tc, accepted_number_is_used_again, 0, 2);
-    tcase_add_loop_test(tc, waiting_listener_is_taken_out, 0, 4);
 }
 
 int main(void)
@@ -860,6 +866,7 @@ int main(void)
     Suite *s = suite_create("events");
 
     add_oob(s);
+    add_descriptors(s);
     add_ends(s);
     add_connecting(s);
     return test_main(s);
