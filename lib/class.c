@@ -102,44 +102,61 @@ static int initialise(struct asyncore_dispatcher *d, int fd)
     return cls->init(d, fd);
 }
 
+/* An instance that init has not seen yet; NULL with errno. */
+static struct asyncore_dispatcher *make(const struct asyncore_class *cls, struct asyncore_map *map)
+{
+    struct asyncore_dispatcher *d;
+
+    errno = EINVAL;
+    if (!class_is_valid(cls))
+        return NULL;
+    map = map_or_default(map);
+    if (!map || map->freed)
+        return NULL;
+    d = allocate(cls, map);
+    if (!d)
+        errno = ENOMEM;
+    return d;
+}
+
+/* After an init that failed, with the socket that it may not have come to. */
+static void abandon(struct channel *c, int sock)
+{
+    if (sock >= 0 && !c->consumed)
+        close(sock);
+    (void)asyncore_dispatcher_close(dispatcher_of(c));
+    if (c->refs == 1)
+        channel_destroy(c);
+    else
+        channel_release(c);
+}
+
 struct asyncore_dispatcher *asyncore_new(const struct asyncore_class *cls, int fd,
                                          struct asyncore_map *map)
 {
-    struct asyncore_dispatcher *d = NULL;
-    struct channel *c;
-    int error = -EINVAL;
-    bool consumes = fd >= 0 && !class_is_file(cls);
+    const int sock = class_is_file(cls) ? -1 : fd; /* a file stays the caller's */
+    struct asyncore_dispatcher *d = make(cls, map);
+    int r;
 
-    if (class_is_valid(cls)) {
-        map = map_or_default(map);
-        error = !map ? -errno : map->freed ? -EINVAL : 0;
-    }
-    if (error == 0 && !(d = allocate(cls, map)))
-        error = -ENOMEM;
     if (!d) {
-        if (consumes)
-            close(fd);
-        errno = -error;
+        int error = errno;
+
+        if (sock >= 0)
+            close(sock);
+        errno = error;
         return NULL;
     }
-    c = channel_of(asyncore_ref(d));
-    error = initialise(d, fd);
-    if (error >= 0 && !d->map->base)
-        error = -EINVAL; /* it has freed its map */
-    if (error < 0) {
-        if (consumes && !c->consumed)
-            close(fd); /* init has not come to it */
-        (void)asyncore_dispatcher_close(d);
-        if (c->refs == 1)
-            channel_destroy(c);
-        else
-            channel_release(c);
-    } else {
-        channel_release(c);
-        return d;
+    asyncore_ref(d);
+    r = initialise(d, fd);
+    if (r >= 0 && !d->map->base)
+        r = -EINVAL; /* it has freed its map */
+    if (r < 0) {
+        abandon(channel_of(d), sock);
+        errno = r == ASYNCORE_EXIT_NOW ? ECANCELED : -r;
+        return NULL;
     }
-    errno = error == ASYNCORE_EXIT_NOW ? ECANCELED : -error;
-    return NULL;
+    asyncore_unref(d);
+    return d;
 }
 
 void channel_destroy(struct channel *c)

@@ -12,7 +12,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -321,6 +324,50 @@ START_TEST(host_adds)
     host_timer(0, make_second);
     ck_assert_int_eq(loop_once(_i), ASYNCORE_LOOP_COUNT);
     check_trace("b.read");
+}
+END_TEST
+
+/* In the child: tells how often the predicate was asked, and waits to be killed. */
+static void on_alarm(int number)
+{
+    (void)number;
+    if (probes[0]->calls[PROBE_READABLE] == 0)
+        return; /* not there yet: the timer comes again */
+    if (write(host_pipe[1], &probes[0]->calls[PROBE_READABLE], sizeof(int)) == sizeof(int))
+        for (;;)
+            pause();
+    abort();
+}
+
+static void sleep_forever(bool use_poll)
+{
+    const struct sigaction action = {.sa_handler = on_alarm};
+    const struct itimerval soon = {{0, 50000}, {0, 50000}};
+
+    if (event_reinit(base) == 0 && sigaction(SIGALRM, &action, NULL) == 0 &&
+        setitimer(ITIMER_REAL, &soon, NULL) == 0)
+        (void)loop_forever(use_poll);
+    abort();
+}
+
+/* Nobody is interested, the base has no event, and there is no timeout: it sleeps all the same. */
+START_TEST(nothing_to_wait_for)
+{
+    int calls, status;
+    pid_t child;
+
+    test_pipe(host_pipe);
+    make(1);
+    probes[0]->readable = false;
+    child = fork();
+    if (child == 0)
+        sleep_forever(_i);
+    test_close(&host_pipe[1]);
+    test_read_all(host_pipe[0], &calls, sizeof calls);
+    ck_assert_int_eq(kill(child, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_le(calls, FEW);
+    test_close(&host_pipe[0]);
 }
 END_TEST
 
@@ -722,6 +769,28 @@ START_TEST(other_map_does_not_spin)
     ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, other_map, 1), ASYNCORE_LOOP_COUNT);
     check_trace(_i ? "b.read b.write b.expt c.read c.close c.finalize"
                    : "b.read c.read c.close b.write b.expt c.finalize");
+    asyncore_map_free(other_map);
+}
+END_TEST
+
+/* The same for out-of-band data alone, which has an event of its own. */
+START_TEST(other_map_and_urgent_data)
+{
+    other_map = asyncore_map_new(base);
+    make(1);
+    make_in(other_map, 1);
+    ck_assert_int_eq(run_passes(other_map, _i, 1), 0);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(send(peers[1], "!", 1, MSG_OOB), 1);
+        test_wait(asyncore_fileno(d(1)), POLLPRI);
+        probes[0]->calls[PROBE_READABLE] = 0;
+        ck_assert_int_eq(asyncore_loop(0.02, _i, the_map, 1), ASYNCORE_LOOP_COUNT);
+        ck_assert_int_le(probes[0]->calls[PROBE_READABLE], FEW);
+        check_trace("");
+        ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, other_map, 1),
+                         ASYNCORE_LOOP_COUNT);
+        check_trace("b.expt");
+    }
     asyncore_map_free(other_map);
 }
 END_TEST
@@ -1291,6 +1360,7 @@ static void add_foreign(Suite *s)
     tcase_add_loop_test(tc, host_closes, 0, 2);
     tcase_add_loop_test(tc, host_adds, 0, 2);
     tcase_add_loop_test(tc, same_descriptor, 0, 2);
+    tcase_add_loop_test(tc, nothing_to_wait_for, 0, 2);
 }
 
 static void add_ending(Suite *s)
@@ -1321,6 +1391,7 @@ static void add_maps(Suite *s)
     TCase *tc = add_case(s, tcase_create("unserved"));
 
     tcase_add_loop_test(tc, other_map_does_not_spin, 0, 2);
+    tcase_add_loop_test(tc, other_map_and_urgent_data, 0, 2);
     tcase_add_loop_test(tc, maps_take_turns, 0, 2);
     tcase_add_loop_test(tc, maps_nest, 0, 2);
     tcase_add_loop_test(tc, host_loop_does_not_spin, 0, 2);

@@ -595,21 +595,21 @@ END_TEST
 static int make_another(struct probe *self)
 {
     self->hook[PROBE_READABLE] = NULL;
-    probes[1] = probe_connected("b", AF_INET, self->base.map, &peers[1]);
-    send_to(1, "x");
+    probes[2] = probe_connected("c", AF_INET, self->base.map, &peers[2]);
+    send_to(2, "x");
     return 1;
 }
 
 /* Who comes in is asked in the next pass. */
 START_TEST(predicate_adds)
 {
-    make(1);
+    make(2);
     probes[0]->hook[PROBE_READABLE] = make_another;
     probe_trace_predicates(true);
     pass(_i);
-    check_trace("a.readable a.writable");
+    check_trace("a.readable a.writable b.readable b.writable");
     pass(_i);
-    check_trace("a.readable a.writable b.readable b.writable b.read");
+    check_trace("a.readable a.writable b.readable b.writable c.readable c.writable c.read");
 }
 END_TEST
 
@@ -892,6 +892,29 @@ START_TEST(nested_pass_uses_up)
 }
 END_TEST
 
+static int nest_without_c(struct probe *self)
+{
+    int r;
+
+    probes[2]->readable = false;
+    r = read_and_nest(self);
+    probes[2]->readable = true;
+    return r;
+}
+
+/* What the nested pass does not use up stays with the outer one. */
+START_TEST(nested_pass_leaves_the_rest)
+{
+    make(4);
+    for (int i = 0; i < 4; i++)
+        send_to(i, "x");
+    probes[0]->hook[PROBE_READ] = nest_without_c;
+    probes[0]->arg = (void *)(intptr_t)_i;
+    pass(_i);
+    check_trace("a.read ( b.read d.read ) c.read");
+}
+END_TEST
+
 /* Who has still something to read is called again, nested or not. */
 START_TEST(nested_pass_calls_the_same_channel)
 {
@@ -1129,6 +1152,7 @@ static void add_nesting(Suite *s)
     TCase *tc = add_case(s, tcase_create("nesting"));
 
     tcase_add_loop_test(tc, nested_pass_uses_up, 0, 4);
+    tcase_add_loop_test(tc, nested_pass_leaves_the_rest, 0, 2);
     tcase_add_loop_test(tc, nested_pass_calls_the_same_channel, 0, 2);
     tcase_add_loop_test(tc, nested_pass_closes_the_outer_ones_next, 0, 2);
     tcase_add_loop_test(tc, destruction_waits_for_the_outermost_pass, 0, 2);
