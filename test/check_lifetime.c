@@ -1,9 +1,9 @@
 /*
  * How long channels and maps live: ownership, references, and the ends of maps, in handlers too;
- * and maps that cannot be made. Links probe.c.
+ * and maps that cannot be made.
  */
 #define _GNU_SOURCE
-#include "probe.h"
+#include "probes.h"
 #include "support.h"
 
 #include <errno.h>
@@ -15,57 +15,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-    CHANNELS = 4
-};
-
-static struct asyncore_map *the_map;
-static struct probe *probes[CHANNELS]; /* a, b, c, d */
-static int peers[CHANNELS];
-
-static void setup(void)
-{
-    probe_setup();
-    the_map = asyncore_map_new(NULL);
-    ck_assert_ptr_nonnull(the_map);
-    memset(peers, -1, sizeof peers);
-}
-
-static void teardown(void)
-{
-    asyncore_map_free(the_map);
-    for (int i = 0; i < CHANNELS; i++)
-        if (peers[i] >= 0)
-            test_close(&peers[i]);
-}
-
-static struct probe *make(const char *name, struct asyncore_map *in, int *peer)
-{
-    int pair[2];
-
-    test_socketpair(SOCK_STREAM, pair);
-    *peer = pair[1];
-    return probe_make(name, pair[0], in);
-}
-
-static void make_all(struct asyncore_map *in)
-{
-    static const char *const names[CHANNELS] = {"a", "b", "c", "d"};
-
-    for (int i = 0; i < CHANNELS; i++)
-        probes[i] = make(names[i], in, &peers[i]);
-}
-
-static struct asyncore_dispatcher *d(int i)
-{
-    return &probes[i]->base;
-}
-
 /* --- lifetimes ------------------------------------------------------------------------------- */
 
 START_TEST(closed_outside_a_pass_lives_on)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     ck_assert_int_eq(asyncore_close(d(0)), 0);
     ck_assert_str_eq(probe_trace(), "");
     ck_assert(!d(0)->connected);
@@ -77,7 +31,7 @@ END_TEST
 
 START_TEST(closed_outside_a_pass_dies_with_the_map)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     ck_assert_int_eq(asyncore_close(d(1)), 0);
     asyncore_map_free(the_map);
     the_map = NULL;
@@ -102,7 +56,7 @@ START_TEST(new_socket_before_the_sweep_saves)
 {
     int pair[2];
 
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     ck_assert_int_eq(asyncore_close(d(0)), 0);
     test_socketpair(SOCK_STREAM, pair);
     ck_assert_int_eq(asyncore_set_socket(d(0), pair[0], NULL), 0);
@@ -118,7 +72,7 @@ END_TEST
 
 START_TEST(referenced_channel_survives)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     ck_assert_ptr_eq(asyncore_ref(d(0)), d(0));
     ck_assert_int_eq(asyncore_close(d(0)), 0);
     ck_assert_int_eq(run_passes(the_map, _i, 3), 0);
@@ -136,7 +90,7 @@ END_TEST
 /* The last reference goes after the sweep that spared it: with the next one. */
 START_TEST(released_channel_dies)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     asyncore_ref(d(0));
     asyncore_ref(d(0));
     asyncore_close(d(0));
@@ -153,7 +107,7 @@ END_TEST
 /* A reference keeps an open one no longer than the map does without it. */
 START_TEST(unref_of_an_open_one)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     asyncore_ref(d(0));
     asyncore_unref(d(0));
     ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
@@ -166,7 +120,7 @@ END_TEST
 
 START_TEST(free_of_null)
 {
-    make_all(NULL);
+    make(CHANNELS, AF_UNIX, NULL);
     asyncore_map_free(NULL);
     ck_assert_uint_eq(asyncore_map_length(NULL), CHANNELS);
 }
@@ -176,7 +130,7 @@ START_TEST(free_closes_and_destroys)
 {
     int fd;
 
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     fd = asyncore_fileno(d(2));
     asyncore_del_channel(d(2)); /* outside, and owned all the same */
     asyncore_map_free(the_map);
@@ -220,7 +174,7 @@ START_TEST(free_leaves_the_referenced)
 {
     struct asyncore_map *freed = the_map;
 
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     asyncore_ref(d(1));
     asyncore_map_free(the_map);
     the_map = NULL;
@@ -240,7 +194,7 @@ START_TEST(referenced_moves_from_a_freed_map)
     struct asyncore_map *other = asyncore_map_new(NULL);
     int pair[2];
 
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     asyncore_ref(d(1));
     asyncore_map_free(the_map);
     the_map = other;
@@ -264,7 +218,7 @@ static int free_map(struct probe *self)
 
 START_TEST(free_in_a_handler)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     probes[1]->hook[PROBE_READ] = free_map;
     for (int i = 0; i < CHANNELS; i++)
         test_write_all(peers[i], "abc", 3);
@@ -294,7 +248,7 @@ static int refuse_after_free(struct probe *self)
 
 START_TEST(freed_map_takes_nothing_in_the_handler)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     probes[0]->hook[PROBE_READ] = refuse_after_free;
     test_write_all(peers[0], "abc", 3);
     ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, ASYNCORE_COUNT_NONE),
@@ -306,7 +260,7 @@ END_TEST
 
 START_TEST(free_in_a_predicate)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     probes[1]->hook[PROBE_READABLE] = free_map;
     ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, ASYNCORE_COUNT_NONE),
                      ASYNCORE_LOOP_EMPTY);
@@ -626,14 +580,6 @@ START_TEST(default_map_without_descriptors)
 END_TEST
 
 /* --- running --------------------------------------------------------------------------------- */
-
-static TCase *add_case(Suite *s, TCase *tc)
-{
-    test_add_fixture(tc);
-    tcase_add_checked_fixture(tc, setup, teardown);
-    suite_add_tcase(s, tc);
-    return tc;
-}
 
 static void add_lifetimes(Suite *s)
 {

@@ -1,7 +1,7 @@
 /*
- * Maps: membership and order, more than one of them, and close_all. Links probe.c.
+ * Maps: membership and order, more than one of them, and close_all.
  */
-#include "probe.h"
+#include "probes.h"
 #include "support.h"
 
 #include <event2/event.h>
@@ -9,57 +9,11 @@
 #include <errno.h>
 #include <string.h>
 
-enum {
-    CHANNELS = 4
-};
-
-static struct asyncore_map *the_map;
-static struct probe *probes[CHANNELS]; /* a, b, c, d */
-static int peers[CHANNELS];
-
-static void setup(void)
-{
-    probe_setup();
-    the_map = asyncore_map_new(NULL);
-    ck_assert_ptr_nonnull(the_map);
-    memset(peers, -1, sizeof peers);
-}
-
-static void teardown(void)
-{
-    asyncore_map_free(the_map);
-    for (int i = 0; i < CHANNELS; i++)
-        if (peers[i] >= 0)
-            test_close(&peers[i]);
-}
-
-static struct probe *make(const char *name, struct asyncore_map *in, int *peer)
-{
-    int pair[2];
-
-    test_socketpair(SOCK_STREAM, pair);
-    *peer = pair[1];
-    return probe_make(name, pair[0], in);
-}
-
-static void make_all(struct asyncore_map *in)
-{
-    static const char *const names[CHANNELS] = {"a", "b", "c", "d"};
-
-    for (int i = 0; i < CHANNELS; i++)
-        probes[i] = make(names[i], in, &peers[i]);
-}
-
-static struct asyncore_dispatcher *d(int i)
-{
-    return &probes[i]->base;
-}
-
 /* --- the default map ------------------------------------------------------------------------- */
 
 START_TEST(default_map_is_null)
 {
-    make_all(NULL);
+    make(CHANNELS, AF_UNIX, NULL);
     ck_assert_ptr_nonnull(asyncore_socket_map());
     ck_assert_ptr_eq(asyncore_socket_map(), asyncore_socket_map());
     ck_assert_ptr_eq(d(0)->map, asyncore_socket_map());
@@ -75,7 +29,7 @@ END_TEST
 
 START_TEST(default_map_serves)
 {
-    make_all(NULL);
+    make(CHANNELS, AF_UNIX, NULL);
     test_write_all(peers[1], "abc", 3);
     ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, false, NULL, 1), ASYNCORE_LOOP_COUNT);
     ck_assert_uint_eq(probes[1]->total, 3);
@@ -89,12 +43,12 @@ END_TEST
 /* The next use of it makes another. */
 START_TEST(default_map_is_made_anew)
 {
-    make_all(NULL);
+    make(CHANNELS, AF_UNIX, NULL);
     asyncore_map_free(asyncore_socket_map());
     ck_assert_int_eq(probe_count("a.finalize"), 1);
     ck_assert_uint_eq(asyncore_map_length(NULL), 0);
     test_close(&peers[0]);
-    probes[0] = make("e", NULL, &peers[0]);
+    probes[0] = probe_connected("e", AF_UNIX, NULL, &peers[0]);
     ck_assert_uint_eq(asyncore_map_length(NULL), 1);
     ck_assert_ptr_eq(d(0)->map, asyncore_socket_map());
 }
@@ -124,7 +78,7 @@ END_TEST
 
 START_TEST(order_is_of_insertion)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     ck_assert_str_eq(probe_names(the_map), "abcd");
     asyncore_del_channel(d(1));
     ck_assert_str_eq(probe_names(the_map), "acd");
@@ -154,7 +108,7 @@ END_TEST
 
 START_TEST(closed_channel_is_outside)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     ck_assert_int_eq(asyncore_close(d(0)), 0);
     ck_assert_int_eq(asyncore_add_channel(d(0), NULL), -EBADF);
     ck_assert_str_eq(probe_names(the_map), "bcd");
@@ -163,7 +117,7 @@ END_TEST
 
 START_TEST(channel_outside_is_not_served)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     test_write_all(peers[0], "abc", 3);
     asyncore_del_channel(d(0));
     ck_assert(test_is_open(asyncore_fileno(d(0))));
@@ -179,7 +133,7 @@ START_TEST(iteration_and_close)
 {
     struct asyncore_dispatcher *at, *next;
 
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     for (at = asyncore_map_next(the_map, NULL); at; at = next) {
         next = asyncore_map_next(the_map, at);
         if (probe_of(at) != probes[2])
@@ -195,7 +149,7 @@ START_TEST(channel_moves)
 {
     struct asyncore_map *other = asyncore_map_new(NULL);
 
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     test_write_all(peers[1], "abc", 3);
     ck_assert_int_eq(asyncore_add_channel(d(1), other), 0);
     ck_assert_ptr_eq(d(1)->map, other);
@@ -223,7 +177,7 @@ START_TEST(channel_moves_with_its_write_event)
 {
     struct asyncore_map *other = asyncore_map_new(NULL);
 
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     test_set_nonblocking(asyncore_fileno(d(1)), true);
     test_fill(asyncore_fileno(d(1)));
     probes[1]->writable = true;
@@ -255,7 +209,7 @@ START_TEST(channel_moves_in_its_handler)
 {
     struct asyncore_map *other = asyncore_map_new(NULL);
 
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     probes[1]->hook[PROBE_READ] = move_on;
     probes[1]->arg = other;
     probes[2]->arg = other;
@@ -470,7 +424,7 @@ static int close_everyone(struct probe *self)
 
 START_TEST(close_all_in_a_handler)
 {
-    make_all(the_map);
+    make(CHANNELS, AF_UNIX, the_map);
     probes[1]->hook[PROBE_READ] = close_everyone;
     for (int i = 0; i < CHANNELS; i++)
         test_write_all(peers[i], "abc", 3);
@@ -519,7 +473,7 @@ START_TEST(finalize_frees_the_map)
     struct asyncore_map *in = the_map;
     struct ender *ender = ender_new(-1, in);
 
-    make_all(in);
+    make(CHANNELS, AF_UNIX, in);
     ck_assert_int_eq(asyncore_close(&ender->base), 0);
     ck_assert_int_eq(asyncore_loop(0, _i, in, 3), ASYNCORE_LOOP_EMPTY);
     ck_assert_ptr_null(the_map);
@@ -546,7 +500,7 @@ START_TEST(finalize_frees_another_map)
     struct ender *ender = ender_new(-1, the_map);
 
     ck_assert_ptr_nonnull(other);
-    make_all(other);
+    make(CHANNELS, AF_UNIX, other);
     ender->ends = other;
     ck_assert_int_eq(asyncore_close(&ender->base), 0);
     ck_assert_int_eq(run_passes(the_map, _i, 1), 0);
@@ -570,14 +524,6 @@ START_TEST(finalize_of_a_failed_new_frees_the_map)
 END_TEST
 
 /* --- running --------------------------------------------------------------------------------- */
-
-static TCase *add_case(Suite *s, TCase *tc)
-{
-    test_add_fixture(tc);
-    tcase_add_checked_fixture(tc, setup, teardown);
-    suite_add_tcase(s, tc);
-    return tc;
-}
 
 static void add_membership(Suite *s)
 {
