@@ -1,9 +1,9 @@
 /*
- * loop, poll and poll2: their arguments, how long they wait, and how they end. Links probe.c.
+ * loop, poll and poll2: their arguments, how long they wait, and how they end.
  *
  * Tests that run in both ways of the loop have _i for use_poll.
  */
-#include "probe.h"
+#include "probes.h"
 #include "support.h"
 
 #include <event2/event.h>
@@ -12,43 +12,6 @@
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
-
-enum {
-    CHANNELS = 3
-};
-
-static struct asyncore_map *the_map;
-static struct probe *probes[CHANNELS]; /* a, b, c */
-static int peers[CHANNELS];
-
-static void setup(void)
-{
-    probe_setup();
-    the_map = asyncore_map_new(NULL);
-    ck_assert_ptr_nonnull(the_map);
-    memset(peers, -1, sizeof peers);
-}
-
-static void teardown(void)
-{
-    asyncore_map_free(the_map);
-    for (int i = 0; i < CHANNELS; i++)
-        if (peers[i] >= 0)
-            test_close(&peers[i]);
-}
-
-static void make(int count)
-{
-    static const char *const names[CHANNELS] = {"a", "b", "c"};
-
-    for (int i = 0; i < count; i++)
-        probes[i] = probe_connected(names[i], AF_UNIX, the_map, &peers[i]);
-}
-
-static struct asyncore_dispatcher *d(int i)
-{
-    return &probes[i]->base;
-}
 
 static void send_to_all(int count)
 {
@@ -152,7 +115,7 @@ START_TEST(count_counts_passes)
 {
     static const int counts[] = {1, 2, 7};
 
-    make(1);
+    make(1, AF_UNIX, the_map);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         int before = probes[0]->calls[PROBE_READABLE];
 
@@ -166,7 +129,7 @@ START_TEST(count_of_nothing)
 {
     static const int counts[] = {0, -1, -30, ASYNCORE_COUNT_NONE + 1};
 
-    make(1);
+    make(1, AF_UNIX, the_map);
     send_to_all(1);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, counts[i]),
@@ -178,7 +141,7 @@ END_TEST
 
 START_TEST(count_none_runs_until_empty)
 {
-    make(2);
+    make(2, AF_UNIX, the_map);
     for (int i = 0; i < 2; i++)
         test_close(&peers[i]);
     ck_assert_int_eq(loop_forever(_i), ASYNCORE_LOOP_EMPTY);
@@ -189,7 +152,7 @@ END_TEST
 
 START_TEST(count_ends_when_empty)
 {
-    make(1);
+    make(1, AF_UNIX, the_map);
     test_close(&peers[0]);
     ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, 1000), ASYNCORE_LOOP_EMPTY);
 }
@@ -200,7 +163,7 @@ START_TEST(count_times_timeout)
 {
     double begin;
 
-    make(1);
+    make(1, AF_UNIX, the_map);
     begin = test_now();
     ck_assert_int_eq(asyncore_loop(0.02, _i, the_map, 3), ASYNCORE_LOOP_COUNT);
     ck_assert_double_ge(test_now() - begin, 0.06);
@@ -213,7 +176,7 @@ START_TEST(timeout_is_waited_for)
 {
     static const double timeouts[] = {0.05, 0.013, 0.0015, 0.0004, 0.000001, 0};
 
-    make(2);
+    make(2, AF_UNIX, the_map);
     for (size_t i = 0; i < sizeof timeouts / sizeof *timeouts; i++) {
         double begin = test_now();
 
@@ -244,7 +207,7 @@ END_TEST
 
 START_TEST(timeout_of_zero_serves_what_is_ready)
 {
-    make(2);
+    make(2, AF_UNIX, the_map);
     send_to_all(2);
     ck_assert_int_eq(poll_as(_i, 0), 0);
     ck_assert_str_eq(probe_trace(), "a.read b.read");
@@ -259,7 +222,7 @@ START_TEST(timeout_none_waits)
     static const double timeouts[] = {
         ASYNCORE_TIMEOUT_NONE, -0.001, -1e300, INFINITY, -INFINITY, 1e300};
 
-    make(1);
+    make(1, AF_UNIX, the_map);
     for (size_t i = 0; i < sizeof timeouts / sizeof *timeouts; i++) {
         probe_clear();
         host_begin(write_to_first, NULL);
@@ -274,7 +237,7 @@ START_TEST(timeout_that_is_no_number)
 {
     ck_assert_int_eq(asyncore_loop(NAN, _i, the_map, ASYNCORE_COUNT_NONE), -EINVAL);
     ck_assert_int_eq(poll_as(_i, NAN), -EINVAL);
-    make(1);
+    make(1, AF_UNIX, the_map);
     send_to_all(1);
     ck_assert_int_eq(asyncore_loop(NAN, _i, the_map, 0), -EINVAL);
     ck_assert_int_eq(asyncore_loop(NAN, _i, the_map, 1), -EINVAL);
@@ -289,7 +252,7 @@ START_TEST(timeout_without_interest)
 {
     double begin;
 
-    make(2);
+    make(2, AF_UNIX, the_map);
     probes[0]->readable = probes[1]->readable = false;
     send_to_all(2);
     host_begin(only_tell, NULL);
@@ -311,7 +274,7 @@ START_TEST(timeout_bounds_a_pass)
 {
     bool wants = false;
 
-    make(2);
+    make(2, AF_UNIX, the_map);
     probes[0]->hook[PROBE_READABLE] = change_mind;
     probes[0]->arg = &wants;
     send_to_all(1);
@@ -335,7 +298,7 @@ static int want_at_tenth(struct probe *self)
 
 START_TEST(timeout_ends_passes_without_count)
 {
-    make(1);
+    make(1, AF_UNIX, the_map);
     probes[0]->hook[PROBE_READABLE] = want_at_tenth;
     test_close(&peers[0]);
     ck_assert_int_eq(asyncore_loop(0.001, _i, the_map, ASYNCORE_COUNT_NONE), ASYNCORE_LOOP_EMPTY);
@@ -360,7 +323,7 @@ START_TEST(handler_succeeds)
 {
     static const int results[] = {0, 1, 4096, INT_MAX, -EAGAIN};
 
-    make(2);
+    make(2, AF_UNIX, the_map);
     probes[0]->hook[PROBE_READ] = return_result;
     for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
         probe_clear();
@@ -374,7 +337,7 @@ END_TEST
 
 START_TEST(handler_fails)
 {
-    make(2);
+    make(2, AF_UNIX, the_map);
     asyncore_ref(d(0));
     probes[0]->hook[PROBE_READ] = return_result;
     result_of_hook = -EPROTO;
@@ -395,7 +358,7 @@ static int close_and_fail(struct probe *self)
 /* A handler that closes and then fails has failed all the same. */
 START_TEST(handler_closes_and_fails)
 {
-    make(2);
+    make(2, AF_UNIX, the_map);
     probes[0]->hook[PROBE_READ] = close_and_fail;
     send_to_all(2);
     ck_assert_int_eq(asyncore_loop(0, _i, the_map, 1), ASYNCORE_LOOP_COUNT);
@@ -406,7 +369,7 @@ END_TEST
 /* An error of handle_error's own leaves the loop; what was ready comes back. */
 START_TEST(handle_error_fails)
 {
-    make(3);
+    make(3, AF_UNIX, the_map);
     probes[1]->hook[PROBE_READ] = return_result;
     probes[1]->hook[PROBE_ERROR] = return_result;
     result_of_hook = -EPROTO;
@@ -424,7 +387,7 @@ START_TEST(handler_says_disconnected)
     static const int errors[] = {-ECONNRESET, -ENOTCONN, -ESHUTDOWN, -ECONNABORTED, -EPIPE, -EBADF};
 
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
-        make(1);
+        make(1, AF_UNIX, the_map);
         probes[0]->hook[PROBE_READ] = return_result;
         result_of_hook = errors[i];
         send_to_all(1);
@@ -447,7 +410,7 @@ static int stay_open(struct probe *self)
 
 START_TEST(error_ends_the_turn)
 {
-    make(1);
+    make(1, AF_UNIX, the_map);
     probes[0]->writable = true;
     probes[0]->hook[PROBE_READ] = return_result;
     probes[0]->hook[PROBE_ERROR] = stay_open;
@@ -482,7 +445,7 @@ START_TEST(exit_now_leaves)
 {
     enum probe_call call = exits[_i / 2];
 
-    make(3);
+    make(3, AF_UNIX, the_map);
     probes[1]->hook[call] = exit_now_once;
     if (call == PROBE_WRITE)
         probes[1]->writable = true;
@@ -521,7 +484,7 @@ static int call_loop_exit(struct probe *self)
 START_TEST(loop_exit_without_loop)
 {
     ck_assert_int_eq(asyncore_loop_exit(the_map, 5), -EINVAL);
-    make(1);
+    make(1, AF_UNIX, the_map);
     ck_assert_int_eq(asyncore_loop(0, _i, the_map, 1), ASYNCORE_LOOP_COUNT);
     ck_assert_int_eq(asyncore_loop_exit(the_map, 5), -EINVAL);
     ck_assert_int_eq(asyncore_loop_exit(NULL, 5), -EINVAL);
@@ -533,7 +496,7 @@ START_TEST(loop_exit_in_a_handler)
 {
     static const int values[] = {5, 0, 1, -1, -EPROTO, INT_MAX, INT_MIN, ASYNCORE_EXIT_NOW};
 
-    make(3);
+    make(3, AF_UNIX, the_map);
     probes[1]->hook[PROBE_READ] = call_loop_exit;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         probe_clear();
@@ -549,7 +512,7 @@ END_TEST
 
 START_TEST(loop_exit_in_poll)
 {
-    make(2);
+    make(2, AF_UNIX, the_map);
     probes[0]->hook[PROBE_READ] = call_loop_exit;
     exit_value = 77;
     send_to_all(2);
@@ -562,7 +525,7 @@ END_TEST
 
 START_TEST(loop_exit_in_a_predicate)
 {
-    make(2);
+    make(2, AF_UNIX, the_map);
     probes[1]->hook[PROBE_READABLE] = call_loop_exit;
     exit_value = 6;
     send_to_all(2);
@@ -583,7 +546,7 @@ static void exit_from_host(evutil_socket_t fd, short what, void *arg)
 
 START_TEST(loop_exit_in_a_host_callback)
 {
-    make(1);
+    make(1, AF_UNIX, the_map);
     host_begin(exit_from_host, the_map);
     ck_assert_int_eq(loop_forever(_i), 9);
     host_end();
@@ -602,7 +565,7 @@ static int exit_and_fail(struct probe *self)
 
 START_TEST(loop_exit_and_error)
 {
-    make(2);
+    make(2, AF_UNIX, the_map);
     probes[0]->hook[PROBE_READ] = exit_and_fail;
     send_to_all(2);
     ck_assert_int_eq(loop_forever(_i), 4);
@@ -624,7 +587,7 @@ static int nest(struct probe *self)
 /* It is the innermost one that ends. */
 START_TEST(loop_exit_of_a_nested_loop)
 {
-    make(3);
+    make(3, AF_UNIX, the_map);
     probes[0]->hook[PROBE_READ] = nest;
     probes[1]->hook[PROBE_READ] = call_loop_exit;
     exit_value = 8;
@@ -650,7 +613,7 @@ static int exit_then_nest(struct probe *self)
 /* A loop that is told to end and then nests another does not start over. */
 START_TEST(loop_exit_before_a_nested_loop)
 {
-    make(2);
+    make(2, AF_UNIX, the_map);
     probes[0]->hook[PROBE_READ] = exit_then_nest;
     test_write_all(peers[0], "x", 1);
     ck_assert_int_eq(loop_forever(_i), 12);
@@ -659,14 +622,6 @@ START_TEST(loop_exit_before_a_nested_loop)
 END_TEST
 
 /* --- running --------------------------------------------------------------------------------- */
-
-static TCase *add_case(Suite *s, TCase *tc)
-{
-    test_add_fixture(tc);
-    tcase_add_checked_fixture(tc, setup, teardown);
-    suite_add_tcase(s, tc);
-    return tc;
-}
 
 static void add_arguments(Suite *s)
 {

@@ -1,10 +1,10 @@
 /*
  * One pass: who is asked, who is called, in which order; and what happens when a handler or a
- * predicate changes the map meanwhile. Links probe.c.
+ * predicate changes the map meanwhile.
  *
  * Tests that run in both ways of the loop have _i for use_poll.
  */
-#include "probe.h"
+#include "probes.h"
 #include "support.h"
 
 #include <errno.h>
@@ -15,37 +15,10 @@
 #include <unistd.h>
 
 enum {
-    CHANNELS = 4,
     MANY = 300
 };
 
-static struct asyncore_map *the_map;
-static struct probe *probes[CHANNELS]; /* a, b, c, d */
-static int peers[CHANNELS];
-
-static void setup(void)
-{
-    probe_setup();
-    the_map = asyncore_map_new(NULL);
-    ck_assert_ptr_nonnull(the_map);
-    memset(peers, -1, sizeof peers);
-}
-
-static void teardown(void)
-{
-    asyncore_map_free(the_map);
-    for (int i = 0; i < CHANNELS; i++)
-        if (peers[i] >= 0)
-            test_close(&peers[i]);
-}
-
 static const char *const names[CHANNELS] = {"a", "b", "c", "d"};
-
-static void make(int count)
-{
-    for (int i = 0; i < count; i++)
-        probes[i] = probe_connected(names[i], AF_INET, the_map, &peers[i]);
-}
 
 static void make_quiet(int i)
 {
@@ -54,11 +27,6 @@ static void make_quiet(int i)
     test_pair(AF_INET, pair);
     peers[i] = pair[1];
     probes[i] = quiet_probe_make(names[i], pair[0], the_map);
-}
-
-static struct asyncore_dispatcher *d(int i)
-{
-    return &probes[i]->base;
 }
 
 /* Sends to channel i, and waits until it has arrived. */
@@ -83,7 +51,7 @@ static void check_trace(const char *expected)
 
 START_TEST(order_of_calls)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     for (int i = 2; i >= 0; i--) { /* the kernel hears of them in the other order */
         send_to(i, "x");
         probes[i]->writable = true;
@@ -101,7 +69,7 @@ END_TEST
 
 START_TEST(order_after_coming_back)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     asyncore_del_channel(d(0));
     ck_assert_int_eq(asyncore_add_channel(d(0), NULL), 0);
     for (int i = 0; i < 3; i++)
@@ -116,7 +84,7 @@ START_TEST(order_after_reconnecting)
 {
     int pair[2];
 
-    make(3);
+    make(3, AF_INET, the_map);
     ck_assert_int_eq(asyncore_close(d(0)), 0);
     test_close(&peers[0]);
     test_pair(AF_INET, pair);
@@ -175,7 +143,7 @@ END_TEST
 
 START_TEST(predicates_in_every_pass)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     probe_trace_predicates(true);
     for (int i = 0; i < 3; i++) {
         pass(_i);
@@ -192,7 +160,7 @@ END_TEST
 
 START_TEST(predicates_decide)
 {
-    make(2);
+    make(2, AF_INET, the_map);
     probes[0]->readable = false;
     send_to(0, "x");
     send_to(1, "x");
@@ -215,7 +183,7 @@ static int say_many(struct probe *self)
 
 START_TEST(predicates_say_any_positive_number)
 {
-    make(1);
+    make(1, AF_INET, the_map);
     probes[0]->hook[PROBE_READABLE] = probes[0]->hook[PROBE_WRITABLE] = say_many;
     send_to(0, "x");
     pass(_i);
@@ -523,7 +491,7 @@ START_TEST(failing_predicate_leaves_the_loop)
 {
     int result;
 
-    make(3);
+    make(3, AF_INET, the_map);
     for (int i = 0; i < 3; i++)
         send_to(i, "x");
     result = set_failing_predicate(1, _i);
@@ -562,7 +530,7 @@ START_TEST(predicate_closes)
     static const char *const traces[] = {"b.read c.read a.finalize", "a.read c.read b.finalize",
                                          "a.read b.read c.finalize"};
 
-    make(3);
+    make(3, AF_INET, the_map);
     for (int i = 0; i < 3; i++)
         send_to(i, "x");
     probes[1]->hook[PROBE_READABLE] = close_first;
@@ -583,7 +551,7 @@ static int close_all_first(struct probe *self)
 
 START_TEST(predicate_closes_all)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     send_to(2, "x");
     probes[1]->hook[PROBE_READABLE] = close_all_first;
     ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, ASYNCORE_COUNT_NONE),
@@ -603,7 +571,7 @@ static int make_another(struct probe *self)
 /* Who comes in is asked in the next pass. */
 START_TEST(predicate_adds)
 {
-    make(2);
+    make(2, AF_INET, the_map);
     probes[0]->hook[PROBE_READABLE] = make_another;
     probe_trace_predicates(true);
     pass(_i);
@@ -630,7 +598,7 @@ START_TEST(predicate_moves)
 
     other_map = asyncore_map_new(NULL);
     ck_assert_ptr_nonnull(other_map);
-    make(3);
+    make(3, AF_INET, the_map);
     for (int i = 0; i < 3; i++)
         send_to(i, "x");
     probes[1]->writable = true;
@@ -655,7 +623,7 @@ static int come_last(struct probe *self)
 
 START_TEST(predicate_comes_back)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     for (int i = 0; i < 3; i++)
         send_to(i, "x");
     probes[0]->hook[PROBE_READABLE] = come_last;
@@ -679,7 +647,7 @@ static int close_other(struct probe *self)
 /* The next, and the one behind it; then the last two are gone. */
 START_TEST(handler_closes_the_next)
 {
-    make(4);
+    make(4, AF_INET, the_map);
     for (int i = 0; i < 4; i++)
         send_to(i, "x");
     probes[0]->hook[PROBE_READ] = close_other;
@@ -694,7 +662,7 @@ END_TEST
 /* The same for writes: with both to come. */
 START_TEST(handler_closes_what_was_ready_for_both)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     for (int i = 0; i < 3; i++) {
         send_to(i, "x");
         probes[i]->writable = true;
@@ -718,7 +686,7 @@ static int delete_other(struct probe *self)
 
 START_TEST(handler_deletes_the_next)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     for (int i = 0; i < 3; i++)
         send_to(i, "x");
     probes[0]->hook[PROBE_READ] = delete_other;
@@ -741,7 +709,7 @@ static int put_back(struct probe *self)
 /* Its socket has data all the while, which arrives, once. */
 START_TEST(handler_puts_the_next_back)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     for (int i = 0; i < 3; i++)
         send_to(i, "x");
     probes[0]->hook[PROBE_READ] = put_back;
@@ -778,7 +746,7 @@ START_TEST(number_is_used_again)
 {
     int pair[2];
 
-    make(3);
+    make(3, AF_INET, the_map);
     test_pair(AF_INET, pair);
     spare = pair[0];
     peers[3] = pair[1];
@@ -818,7 +786,7 @@ START_TEST(socket_is_replaced)
 {
     int pair[2];
 
-    make(2);
+    make(2, AF_INET, the_map);
     test_pair(AF_INET, pair);
     spare = pair[0];
     for (int i = 0; i < 2; i++) {
@@ -855,7 +823,7 @@ static int add_ready_one(struct probe *self)
 
 START_TEST(handler_adds)
 {
-    make(1);
+    make(1, AF_INET, the_map);
     probes[0]->hook[PROBE_READ] = add_ready_one;
     send_to(0, "x");
     pass(_i);
@@ -882,7 +850,7 @@ static int read_and_nest(struct probe *self)
 /* _i / 2: the way of the nested one. It uses up what is ready, and the outer one skips it. */
 START_TEST(nested_pass_uses_up)
 {
-    make(4);
+    make(4, AF_INET, the_map);
     for (int i = 0; i < 4; i++)
         send_to(i, "x");
     probes[1]->hook[PROBE_READ] = read_and_nest;
@@ -905,7 +873,7 @@ static int nest_without_c(struct probe *self)
 /* What the nested pass does not use up stays with the outer one. */
 START_TEST(nested_pass_leaves_the_rest)
 {
-    make(4);
+    make(4, AF_INET, the_map);
     for (int i = 0; i < 4; i++)
         send_to(i, "x");
     probes[0]->hook[PROBE_READ] = nest_without_c;
@@ -918,7 +886,7 @@ END_TEST
 /* Who has still something to read is called again, nested or not. */
 START_TEST(nested_pass_calls_the_same_channel)
 {
-    make(1);
+    make(1, AF_INET, the_map);
     send_to(0, "xyz");
     probes[0]->hook[PROBE_READ] = read_and_nest;
     pass(_i);
@@ -928,7 +896,7 @@ END_TEST
 
 START_TEST(nested_pass_closes_the_outer_ones_next)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     for (int i = 0; i < 3; i++)
         send_to(i, "x");
     probes[0]->hook[PROBE_READ] = read_and_nest;
@@ -954,7 +922,7 @@ static int nest_and_close(struct probe *self)
 /* Destruction waits for the outermost pass, and goes in the order of closing. */
 START_TEST(destruction_waits_for_the_outermost_pass)
 {
-    make(4);
+    make(4, AF_INET, the_map);
     send_to(1, "x");
     probes[1]->hook[PROBE_READ] = nest_and_close;
     probes[1]->arg = d(0);
@@ -981,7 +949,7 @@ START_TEST(nested_deeply)
 {
     int depth = 0;
 
-    make(2);
+    make(2, AF_INET, the_map);
     probes[0]->hook[PROBE_READ] = nest_deeper;
     probes[0]->arg = &depth;
     send_to(0, "0123456789");
@@ -1001,7 +969,7 @@ static int nest_until_empty(struct probe *self)
 /* A nested loop that empties the map ends the outer one too, and nobody is called twice. */
 START_TEST(nested_loop_empties_the_map)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     for (int i = 0; i < 3; i++) {
         send_to(i, "x");
         test_close(&peers[i]);
@@ -1037,7 +1005,7 @@ static int nest_in_the_other_way(struct probe *self)
 /* The way of the outer pass stays what it is. */
 START_TEST(nested_in_the_other_way)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     probes[2]->hook[PROBE_READABLE] = nest_in_the_other_way;
     pass(false);
     pass(false);
@@ -1063,7 +1031,7 @@ static int leave_it(struct probe *self)
 /* A hang-up as such is told in poll's way only. */
 START_TEST(nested_in_the_other_way_and_hang_up)
 {
-    make(2);
+    make(2, AF_INET, the_map);
     probes[0]->hook[PROBE_READ] = leave_it;
     probes[1]->hook[PROBE_READABLE] = hung_up_behind;
     pass(false);
@@ -1073,7 +1041,7 @@ END_TEST
 
 START_TEST(nested_in_a_predicate)
 {
-    make(3);
+    make(3, AF_INET, the_map);
     for (int i = 0; i < 3; i++)
         send_to(i, "x");
     probes[1]->hook[PROBE_READABLE] = nest_once;
@@ -1083,14 +1051,6 @@ START_TEST(nested_in_a_predicate)
 END_TEST
 
 /* --- running --------------------------------------------------------------------------------- */
-
-static TCase *add_case(Suite *s, TCase *tc)
-{
-    test_add_fixture(tc);
-    tcase_add_checked_fixture(tc, setup, teardown);
-    suite_add_tcase(s, tc);
-    return tc;
-}
 
 static void add_order(Suite *s)
 {
