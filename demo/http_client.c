@@ -9,7 +9,8 @@
 
 static const char usage[] = "usage: http_client [-v] URL...\n"
                             "       http_client [-v] -o FILE URL\n"
-                            "Fetches all URLs at the same time and prints the size of each.\n"
+                            "Fetches all URLs at the same time and prints how much each\n"
+                            "answer has, its header included.\n"
                             "  -v, --verbose      log what happens to stderr\n"
                             "  -o, --output FILE  write the body to FILE\n"
                             "      --help         print this\n";

@@ -152,7 +152,8 @@ int main(int argc, char **argv)
                                             {"query", required_argument, NULL, 'q'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    const char *host = "127.0.0.1", *where = NULL;
+    const char *host = NULL, *where = NULL;
+    bool has_port = false;
     char there[256];
     uint16_t port = 0;
     int option;
@@ -163,6 +164,7 @@ int main(int argc, char **argv)
             host = optarg;
             break;
         case 'p':
+            has_port = true;
             if (demo_parse_port(optarg, &port) == 0)
                 break;
             warnx("bad port: %s", optarg);
@@ -178,6 +180,10 @@ int main(int argc, char **argv)
             return 2;
         }
     }
+    if (where && (host || has_port)) {
+        fputs(usage, stderr);
+        return 2;
+    }
     if (where && (demo_parse_host_port(where, there, sizeof there, &port) < 0 || port == 0)) {
         warnx("not HOST:PORT: %s", where);
         return 2;
@@ -186,5 +192,5 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return 2;
     }
-    return demo_exit(where ? ask(where, there, port) : serve(host, port));
+    return demo_exit(where ? ask(where, there, port) : serve(host ? host : "127.0.0.1", port));
 }

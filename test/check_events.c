@@ -1,6 +1,6 @@
 /*
  * What the kernel can say of a connection, in both ways of the loop: out-of-band data, half-closed
- * and hung-up peers, resets, refused connections, and connections made again. Links probe.c.
+ * and hung-up peers, resets, refused connections, and connections made again.
  *
  * Tests that run in both ways of the loop have _i for use_poll.
  */

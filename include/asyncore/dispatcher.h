@@ -149,7 +149,8 @@ ASYNCORE_API int asyncore_bind_host(struct asyncore_dispatcher *d, const char *h
 
 /* Starts to connect. When that succeeds at once, handle_connect_event is called, and what it
  * returns is returned. Otherwise 0, and handle_connect is called when it is done, or handle_error
- * when it failed. The negative errno of connect(2) (-ECONNREFUSED, -ENOENT).
+ * when it failed. The negative errno of connect(2) (-ECONNREFUSED, -ENOENT) when it fails at once:
+ * then no handler is called, and the channel stays as it is, to be closed or to try again.
  * Python: connect(address). */
 ASYNCORE_API int asyncore_connect(struct asyncore_dispatcher *d, const struct sockaddr *addr,
                                   socklen_t addrlen);

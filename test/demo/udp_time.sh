@@ -4,6 +4,8 @@
 
 expect_usage udp_time
 expect 2 "$bin/udp_time" extra
+expect 2 "$bin/udp_time" --query 127.0.0.1:9 --port 9
+expect 2 "$bin/udp_time" --query 127.0.0.1:9 --host ::1
 for port in x -1 65536 '' 1x; do
     expect_failure 2 'bad port' "$bin/udp_time" --port "$port"
 done
