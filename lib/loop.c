@@ -102,12 +102,13 @@ struct wait {
     bool early;       /* libevent's clock is coarse: its timer came before the deadline */
 };
 
-/* Without channels whose answer could change unseen, a longer wait makes no difference. */
+/* Without channels whose answer could change unseen, and with everyone asked, a longer wait makes
+ * no difference. */
 static int64_t time_left(const struct asyncore_map *map, struct wait *wait)
 {
     int64_t now;
 
-    if (!wait->exact && TAILQ_EMPTY(&map->asked))
+    if (!wait->exact && TAILQ_EMPTY(&map->asked) && map->changes == 0)
         return FOREVER;
     if (wait->timeout == FOREVER || wait->timeout == 0)
         return wait->timeout;

@@ -209,7 +209,8 @@ static int ask(struct channel *c)
     return r;
 }
 
-static int ask_changed(struct asyncore_map *map)
+/* Who came in after last is asked in the next pass, as in Python. */
+static int ask_changed(struct asyncore_map *map, uint64_t last)
 {
     /* Not those that these touch in turn: this ends. */
     for (size_t n = map->changes; n > 0 && map->changes > 0; n--) {
@@ -219,18 +220,18 @@ static int ask_changed(struct asyncore_map *map)
         TAILQ_REMOVE(&map->changed, c, in_changed);
         map->changes--;
         c->changed = false;
-        r = ask(c);
-        if (r < 0) {
+        r = c->order <= last ? ask(c) : 0;
+        if (r < 0 || c->order > last) {
             channel_touch(c);
-            return r;
+            if (r < 0)
+                return r;
         }
     }
     return 0;
 }
 
-static int ask_asked(struct asyncore_map *map)
+static int ask_asked(struct asyncore_map *map, uint64_t last)
 {
-    const uint64_t last = map->last_order; /* who comes in meanwhile is asked in the next pass */
     struct cursor cursor = {.next = TAILQ_FIRST(&map->asked), .outer = map->cursor};
     int r = 0;
 
@@ -264,14 +265,15 @@ static void change_mode(struct asyncore_map *map)
 
 int watch_ask(struct asyncore_map *map)
 {
+    const uint64_t last = map->last_order;
     int r;
 
     change_mode(map);
-    r = map->changes > 0 ? ask_changed(map) : 0;
+    r = map->changes > 0 ? ask_changed(map, last) : 0;
     if (r >= 0 && !TAILQ_EMPTY(&map->asked))
-        r = ask_asked(map);
+        r = ask_asked(map, last);
     if (r >= 0 && map->changes > 0)
-        r = ask_changed(map); /* what the predicates of others have touched */
+        r = ask_changed(map, last); /* what the predicates of others have touched */
     return r < 0 || map->expt_count == 0 ? r : expt_arm(map);
 }
 

@@ -560,6 +560,48 @@ START_TEST(predicate_closes_all)
 }
 END_TEST
 
+/* Its predicates are the library's. */
+struct plain {
+    struct asyncore_dispatcher base;
+};
+
+static int plain_reads;
+
+static int plain_handle_read(struct asyncore_dispatcher *d)
+{
+    char byte;
+
+    plain_reads++;
+    return asyncore_recv(d, &byte, 1);
+}
+
+ASYNCORE_CLASS(plain, asyncore_dispatcher, .handle_read = plain_handle_read,
+               .handle_write = asyncore_dispatcher_handle_write);
+
+static int make_plain(struct probe *self)
+{
+    int pair[2];
+
+    self->hook[PROBE_READABLE] = NULL;
+    test_socketpair(SOCK_STREAM, pair);
+    peers[1] = pair[1];
+    test_write_all(peers[1], "x", 1);
+    return plain_new(pair[0], self->base.map) ? 1 : -errno;
+}
+
+/* Who comes in while everyone is asked is asked, and served, in the next pass. */
+START_TEST(predicate_adds_a_plain_one)
+{
+    make(1, AF_INET, the_map);
+    plain_reads = 0;
+    probes[0]->hook[PROBE_READABLE] = make_plain;
+    pass(_i);
+    ck_assert_int_eq(plain_reads, 0);
+    pass(_i);
+    ck_assert_int_eq(plain_reads, 1);
+}
+END_TEST
+
 static int make_another(struct probe *self)
 {
     self->hook[PROBE_READABLE] = NULL;
@@ -1093,6 +1135,7 @@ static void add_changes(Suite *s)
 
     tcase_add_loop_test(tc, predicate_closes, 0, 6);
     tcase_add_loop_test(tc, predicate_closes_all, 0, 2);
+    tcase_add_loop_test(tc, predicate_adds_a_plain_one, 0, 2);
     tcase_add_loop_test(tc, predicate_adds, 0, 2);
     tcase_add_loop_test(tc, predicate_moves, 0, 4);
     tcase_add_loop_test(tc, predicate_comes_back, 0, 2);
