@@ -301,6 +301,23 @@ START_TEST(a_full_pipe)
 }
 END_TEST
 
+/* libevent calls a hang-up readable and writable; it is not writable. */
+START_TEST(a_pipe_that_hung_up_is_not_writable)
+{
+    int pair[2];
+
+    test_pipe(pair);
+    file_end_of(new_reader(pair[0]))->writes = true;
+    test_write_all(pair[1], "abc", 3);
+    test_close(&pair[1]);
+    ck_assert_int_ge(asyncore_loop(0.0, _i, NULL, 2), 0);
+    ck_assert_uint_eq(got_length, 3);
+    ck_assert_int_eq(write_calls, 0);
+    ck_assert_int_eq(closes, 1);
+    test_close(&pair[0]);
+}
+END_TEST
+
 /* An EAGAIN of a recv is no failure. */
 START_TEST(an_empty_pipe)
 {
@@ -801,6 +818,7 @@ static void add_events(Suite *s)
     tcase_add_loop_test(tc, the_end_of_a_writer, 0, 2 * KINDS_WITH_AN_END);
     tcase_add_loop_test(tc, a_full_pipe, 0, 2);
     tcase_add_test(tc, an_empty_pipe);
+    tcase_add_loop_test(tc, a_pipe_that_hung_up_is_not_writable, 0, 2);
 }
 
 static void add_always_ready(Suite *s)
