@@ -330,7 +330,7 @@ int asyncore_accept(struct asyncore_dispatcher *d, struct sockaddr *addr, sockle
 
 /* --- data ------------------------------------------------------------------------------------ */
 
-static int without_socket(const struct channel *c)
+int dispatcher_without_socket(const struct channel *c)
 {
     return c->closed ? 0 : -EBADF;
 }
@@ -360,7 +360,7 @@ int asyncore_dispatcher_send(struct asyncore_dispatcher *d, const void *data, si
     struct asyncore_socket *s = socket_in_use(channel_of(d));
 
     if (!s)
-        return without_socket(channel_of(d));
+        return dispatcher_without_socket(channel_of(d));
     return dispatcher_sent(d, len, asyncore_socket_send(s, data, len, 0));
 }
 
@@ -370,7 +370,7 @@ int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t le
     int n;
 
     if (!s)
-        return without_socket(channel_of(d));
+        return dispatcher_without_socket(channel_of(d));
     n = asyncore_socket_recv(s, buf, len, 0);
     return n == 0 || error_is_disconnect(n) ? over(d) : n;
 }

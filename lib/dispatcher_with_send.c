@@ -78,7 +78,7 @@ int asyncore_initiate_send(struct asyncore_dispatcher *d)
     if (asyncore_out_buffer_length(d) == 0)
         return 0;
     if (!c->socket)
-        return c->closed ? 0 : -EBADF;
+        return dispatcher_without_socket(c);
     n = evbuffer_peek(c->out_buffer, SEND_SIZE, NULL, pieces, 16);
     n = n < 16 ? n : 16;
     for (int i = 0; i < n; i++) {
@@ -128,7 +128,7 @@ int asyncore_dispatcher_with_send_send(struct asyncore_dispatcher *d, const void
     int r;
 
     if (!c->socket)
-        return c->closed ? 0 : -EBADF;
+        return dispatcher_without_socket(c);
     r = d->debug ? log_sending(d, data, len) : 0;
     if (r < 0)
         return r;

@@ -274,6 +274,9 @@ int file_wrapper_set_nonblocking(struct asyncore_socket *s);
 /* Gives d the connection that was just accepted, of which nothing need be found out. */
 int dispatcher_give_accepted(struct asyncore_dispatcher *d);
 
+/* What send and recv return without a socket: 0 after close. */
+int dispatcher_without_socket(const struct channel *c);
+
 /* What a send returned, as dispatcher.send gives it to its caller. */
 int dispatcher_sent(struct asyncore_dispatcher *d, size_t len, int sent);
 
