@@ -26,8 +26,7 @@ struct asyncore_socket *asyncore_socket(const struct asyncore_dispatcher *d)
     return channel_of(d)->socket;
 }
 
-/* Calls of these may change what the predicates of the channel answer. */
-static struct asyncore_socket *socket_in_use(struct channel *c)
+struct asyncore_socket *channel_use_socket(struct channel *c)
 {
     if (c->on_change || c->own_mind)
         channel_touch(c);
@@ -227,7 +226,7 @@ int asyncore_getpeername(const struct asyncore_dispatcher *d, struct sockaddr *a
 
 int asyncore_shutdown(struct asyncore_dispatcher *d, int how)
 {
-    (void)socket_in_use(channel_of(d));
+    (void)channel_use_socket(channel_of(d));
     return syscall_result(shutdown(asyncore_fileno(d), how));
 }
 
@@ -357,7 +356,7 @@ int dispatcher_sent(struct asyncore_dispatcher *d, size_t len, int sent)
 
 int asyncore_dispatcher_send(struct asyncore_dispatcher *d, const void *data, size_t len)
 {
-    struct asyncore_socket *s = socket_in_use(channel_of(d));
+    struct asyncore_socket *s = channel_use_socket(channel_of(d));
 
     if (!s)
         return dispatcher_without_socket(channel_of(d));
@@ -366,7 +365,7 @@ int asyncore_dispatcher_send(struct asyncore_dispatcher *d, const void *data, si
 
 int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t len)
 {
-    struct asyncore_socket *s = socket_in_use(channel_of(d));
+    struct asyncore_socket *s = channel_use_socket(channel_of(d));
     int n;
 
     if (!s)
@@ -377,14 +376,14 @@ int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t le
 
 int asyncore_send_flags(struct asyncore_dispatcher *d, const void *data, size_t len, int flags)
 {
-    struct asyncore_socket *s = socket_in_use(channel_of(d));
+    struct asyncore_socket *s = channel_use_socket(channel_of(d));
 
     return s ? asyncore_socket_send(s, data, len, flags) : -EBADF;
 }
 
 int asyncore_recv_flags(struct asyncore_dispatcher *d, void *buf, size_t len, int flags)
 {
-    struct asyncore_socket *s = socket_in_use(channel_of(d));
+    struct asyncore_socket *s = channel_use_socket(channel_of(d));
 
     return s ? asyncore_socket_recv(s, buf, len, flags) : -EBADF;
 }
@@ -394,7 +393,7 @@ int asyncore_sendto(struct asyncore_dispatcher *d, const void *data, size_t len,
 {
     ssize_t n;
 
-    (void)socket_in_use(channel_of(d));
+    (void)channel_use_socket(channel_of(d));
     do
         n = sendto(asyncore_fileno(d), data, len, MSG_NOSIGNAL, addr, addrlen);
     while (n < 0 && errno == EINTR);
@@ -406,7 +405,7 @@ int asyncore_recvfrom(struct asyncore_dispatcher *d, void *buf, size_t len, stru
 {
     ssize_t n;
 
-    (void)socket_in_use(channel_of(d));
+    (void)channel_use_socket(channel_of(d));
     do
         n = recvfrom(asyncore_fileno(d), buf, len, 0, addr, addrlen);
     while (n < 0 && errno == EINTR);

@@ -69,17 +69,16 @@ int asyncore_initiate_send(struct asyncore_dispatcher *d)
 {
     struct channel *c = channel_of(d);
     struct evbuffer_iovec pieces[16];
-    struct iovec iov[16];
+    struct iovec iov[16] = {{.iov_len = 0}}; /* an empty queue is sent too: it may be the end */
     size_t offered = 0;
-    int n, sent;
+    int n = 0, sent;
 
     if (!asyncore_isinstance(d, &asyncore_dispatcher_with_send_class))
         return -EINVAL;
-    if (asyncore_out_buffer_length(d) == 0)
-        return 0;
     if (!c->socket)
         return dispatcher_without_socket(c);
-    n = evbuffer_peek(c->out_buffer, SEND_SIZE, NULL, pieces, 16);
+    if (c->out_buffer)
+        n = evbuffer_peek(c->out_buffer, SEND_SIZE, NULL, pieces, 16);
     n = n < 16 ? n : 16;
     for (int i = 0; i < n; i++) {
         size_t room = SEND_SIZE - offered;
@@ -89,7 +88,7 @@ int asyncore_initiate_send(struct asyncore_dispatcher *d)
         offered += iov[i].iov_len;
     }
     asyncore_ref(d); /* dispatcher_sent may call handle_close */
-    sent = dispatcher_sent(d, offered, socket_sendv(c->socket, iov, n));
+    sent = dispatcher_sent(d, offered, socket_sendv(c->socket, iov, n > 0 ? n : 1));
     if (sent > 0)
         evbuffer_drain(c->out_buffer, (size_t)sent);
     channel_touch(c);
@@ -100,13 +99,12 @@ int asyncore_initiate_send(struct asyncore_dispatcher *d)
 static int send_and_queue(struct asyncore_dispatcher *d, const char *data, size_t len)
 {
     struct channel *c = channel_of(d);
-    int sent;
+    int sent = asyncore_socket_send(channel_use_socket(c), data, len, 0);
+    size_t taken = sent > 0 ? (size_t)sent : 0;
 
-    asyncore_ref(d);
-    sent = asyncore_dispatcher_send(d, data, len);
-    if (sent >= 0 && (size_t)sent < len && c->socket)
-        enqueue_rest(c, data + sent, len - (size_t)sent);
-    asyncore_unref(d);
+    if (taken < len)
+        enqueue_rest(c, data + taken, len - taken);
+    sent = dispatcher_sent(d, len, sent);
     return sent < 0 ? sent : 0;
 }
 

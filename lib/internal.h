@@ -274,6 +274,9 @@ int file_wrapper_set_nonblocking(struct asyncore_socket *s);
 /* Gives d the connection that was just accepted, of which nothing need be found out. */
 int dispatcher_give_accepted(struct asyncore_dispatcher *d);
 
+/* The channel's socket, for what may change the answers of its predicates. */
+struct asyncore_socket *channel_use_socket(struct channel *c);
+
 /* What send and recv return without a socket: 0 after close. */
 int dispatcher_without_socket(const struct channel *c);
 

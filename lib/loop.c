@@ -99,7 +99,7 @@ struct wait {
     int64_t timeout;
     int64_t deadline; /* 0: not yet known, it counts from the first wait */
     bool exact;       /* the timeout counts even if nobody could tell */
-    bool early;       /* libevent's clock is coarse: its timer came before the deadline */
+    bool again;       /* nobody need be asked: nothing has happened */
 };
 
 /* Without channels whose answer could change unseen, and with everyone asked, a longer wait makes
@@ -147,15 +147,16 @@ static int wait_once(struct asyncore_map *map, struct wait *wait)
         return STOPPED;
     if (!TAILQ_EMPTY(&map->batch->channels)) {
         watch_verify(map);
-        return TAILQ_EMPTY(&map->batch->channels);
+        wait->again = TAILQ_EMPTY(&map->batch->channels);
+        return wait->again;
     }
-    wait->early = map->timer_fired && now_ns() < wait->deadline;
-    return left != 0 && (wait->early || !map->timer_fired);
+    /* libevent's clock is coarse: its timer may come early. */
+    wait->again = map->timer_fired && now_ns() < wait->deadline;
+    return left != 0 && (wait->again || !map->timer_fired);
 }
 
 /* Fills the batch: waits until a channel is ready, the time is up, the map has emptied, or the
- * loop is to stop. The base's other events run meanwhile, and then everyone is asked again; not so
- * when it was only the timer, and early. */
+ * loop is to stop. The base's other events run meanwhile, and then everyone is asked again. */
 static int gather(struct asyncore_map *map, int64_t timeout, bool exact)
 {
     struct wait wait = {.timeout = timeout, .exact = exact};
@@ -163,7 +164,7 @@ static int gather(struct asyncore_map *map, int64_t timeout, bool exact)
     int r;
 
     do {
-        r = wait.early ? 0 : ask(map);
+        r = wait.again ? 0 : ask(map);
         if (r == 0 && map->length == 0 && !was_empty)
             return 0;
         if (r == 0)

@@ -342,7 +342,7 @@ static void verify(struct channel *c, short revents, bool use_poll)
     /* Readiness of a socket object of its own mind is not the descriptor's. */
     if (c->own_mind)
         marks |= c->ready & READ_WRITE;
-    if ((c->ready & ~marks) & ASYNCORE_WRITE)
+    if (((c->ready & ~marks) & ASYNCORE_WRITE) && arm(c, c->armed | wanted(c, ASYNCORE_WRITE)) < 0)
         channel_touch(c); /* taken to be writable and is not: the kernel is asked */
     if (marks == 0) {
         batch_remove(c);

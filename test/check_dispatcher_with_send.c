@@ -353,8 +353,23 @@ START_TEST(the_peer_is_gone)
     ck_assert_int_ge(asyncore_send(d, "x", 1), 0);
     ck_assert_int_eq(closes, 1);
     ck_assert_int_eq(asyncore_fileno(d), -1);
+    ck_assert_uint_gt(asyncore_out_buffer_length(d), 0); /* for another socket */
     ck_assert_int_eq(asyncore_send(d, "x", 1), 0);
     ck_assert_int_eq(run_passes(NULL, false, 2), 0);
+    ck_assert_int_eq(closes, 1);
+    asyncore_unref(d);
+}
+END_TEST
+
+START_TEST(an_empty_queue_finds_that_the_peer_is_gone)
+{
+    int peer;
+    struct asyncore_dispatcher *d = asyncore_ref(new_connected(AF_INET, &peer));
+
+    ck_assert_int_eq(asyncore_initiate_send(d), 0);
+    test_reset(&peer);
+    test_wait_readable(asyncore_fileno(d));
+    ck_assert_int_eq(asyncore_initiate_send(d), 0);
     ck_assert_int_eq(closes, 1);
     asyncore_unref(d);
 }
@@ -412,7 +427,7 @@ START_TEST(other_classes)
     ck_assert_int_eq(asyncore_initiate_send(d), -EINVAL);
     ck_assert_uint_eq(asyncore_out_buffer_length(d), 0);
     ck_assert_ptr_eq(with_send->cls, &asyncore_dispatcher_with_send_class);
-    ck_assert_int_eq(asyncore_initiate_send(with_send), 0);
+    ck_assert_int_eq(asyncore_initiate_send(with_send), -EBADF);
 }
 END_TEST
 
@@ -532,6 +547,7 @@ int main(void)
     tcase_add_loop_test(connection, send_before_the_connection, 0, 2);
     tcase_add_test(connection, send_after_close);
     tcase_add_loop_test(connection, the_peer_is_gone, 0, 2);
+    tcase_add_test(connection, an_empty_queue_finds_that_the_peer_is_gone);
     tcase_add_loop_test(connection, the_peer_goes_while_the_queue_drains, 0, 2);
     tcase_add_test(connection, detach_drops_the_queue);
     add(s, classes);

@@ -18,14 +18,16 @@ ASYNCORE_API struct asyncore_dispatcher_with_send *asyncore_dispatcher_with_send
 
 /* What asyncore_send does for this class: takes all of data, sends what the socket takes now (up
  * to 64 KiB of what is queued), and queues the rest; before the connection is made it only queues.
- * Returns len (at most INT_MAX is reported), or, with nothing taken, -ENOMEM, -EBADF (there never
- * was a socket); or the error of the socket or of a handle_close that was called.
+ * Returns len (at most INT_MAX is reported); or, with nothing taken, -ENOMEM, -EBADF (there never
+ * was a socket); or the error of the socket or of a handle_close that was called, and then what was
+ * not sent is queued. On a channel that is closed: 0, nothing is taken.
  * Python: dispatcher_with_send.send(data). */
 ASYNCORE_API int asyncore_dispatcher_with_send_send(struct asyncore_dispatcher *d, const void *data,
                                                     size_t len);
 
-/* Sends up to 64 KiB of what is queued. 0, or an error as of asyncore_dispatcher_send. -EINVAL: d
- * is no dispatcher_with_send. Python: initiate_send(). */
+/* Sends up to 64 KiB of what is queued; with nothing queued, 0 bytes (an empty datagram), which
+ * finds out whether the connection is over. 0, or an error as of asyncore_dispatcher_send. -EINVAL:
+ * d is no dispatcher_with_send. Python: initiate_send(). */
 ASYNCORE_API int asyncore_initiate_send(struct asyncore_dispatcher *d);
 
 /* How many bytes are queued. close does not send them: who wants them sent closes when this is 0.
