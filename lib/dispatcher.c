@@ -279,6 +279,8 @@ int asyncore_dispatcher_handle_error(struct asyncore_dispatcher *d)
     char name[512];
     int r;
 
+    if (e->error == 0)
+        return -EINVAL;
     asyncore_repr(d, name, sizeof name);
     r = asyncore_log_infof(
         d, ASYNCORE_LOG_ERROR, "uncaptured python exception, closing channel %s (%s:%s [%s|%s|%d])",

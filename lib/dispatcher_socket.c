@@ -197,7 +197,7 @@ static int reuse(struct asyncore_dispatcher *d, int name)
     const int on = 1;
 
     if (!channel_of(d)->socket)
-        return -EBADF;
+        return dispatcher_without_socket(channel_of(d));
     (void)asyncore_setsockopt(d, SOL_SOCKET, name, &on, sizeof on);
     return 0;
 }
@@ -363,6 +363,17 @@ int asyncore_dispatcher_send(struct asyncore_dispatcher *d, const void *data, si
     return dispatcher_sent(d, len, asyncore_socket_send(s, data, len, 0));
 }
 
+/* An error of handle_close that says the same as the end of the stream calls it once more. */
+static int at_end(struct asyncore_dispatcher *d)
+{
+    const unsigned generation = channel_of(d)->generation;
+    int r = over(d);
+
+    if (!error_is_disconnect(r))
+        return r;
+    return channel_of(d)->generation == generation ? over(d) : 0;
+}
+
 int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t len)
 {
     struct asyncore_socket *s = channel_use_socket(channel_of(d));
@@ -371,7 +382,9 @@ int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t le
     if (!s)
         return dispatcher_without_socket(channel_of(d));
     n = asyncore_socket_recv(s, buf, len, 0);
-    return n == 0 || error_is_disconnect(n) ? over(d) : n;
+    if (n == 0)
+        return at_end(d);
+    return error_is_disconnect(n) ? over(d) : n;
 }
 
 int asyncore_send_flags(struct asyncore_dispatcher *d, const void *data, size_t len, int flags)

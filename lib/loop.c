@@ -160,12 +160,11 @@ static int wait_once(struct asyncore_map *map, struct wait *wait)
 static int gather(struct asyncore_map *map, int64_t timeout, bool exact)
 {
     struct wait wait = {.timeout = timeout, .exact = exact};
-    const bool was_empty = map->length == 0;
     int r;
 
     do {
         r = wait.again ? 0 : ask(map);
-        if (r == 0 && map->length == 0 && !was_empty)
+        if (r == 0 && map->length == 0)
             return 0;
         if (r == 0)
             r = wait_once(map, &wait); /* 1: there is more to wait for */
@@ -286,7 +285,7 @@ static int one_pass(double timeout, bool use_poll, struct asyncore_map *map)
         return -errno;
     if (!enter(map, timeout, &r))
         return r;
-    if (map->length > 0 || use_poll) /* Python's poll2 waits in an empty map */
+    if (map->length > 0)
         r = pass(map, to_ns(timeout), use_poll, true);
     if (r == STOPPED)
         r = stop_result(map);

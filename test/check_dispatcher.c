@@ -1105,7 +1105,7 @@ START_TEST(everything_needs_a_socket)
     ck_assert_int_eq(asyncore_recvfrom(d, &value, 1, NULL, NULL), -EBADF);
     ck_assert_int_eq(asyncore_accept(d, NULL, NULL), -EBADF);
     ck_assert_int_eq(asyncore_detach(d), -EBADF);
-    ck_assert_int_eq(asyncore_set_reuse_addr(d), -EBADF);
+    ck_assert_int_eq(asyncore_set_reuse_addr(d), _i == 0 ? -EBADF : 0);
     ck_assert_int_eq(asyncore_handle_expt_event(d), -EBADF);
     ck_assert_int_eq(asyncore_handle_connect_event(d), -EBADF);
 }

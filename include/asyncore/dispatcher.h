@@ -130,7 +130,7 @@ ASYNCORE_API int asyncore_set_socket_object(struct asyncore_dispatcher *d,
 /* The socket object of the channel, which stays the channel's; NULL: none. Python: d.socket. */
 ASYNCORE_API struct asyncore_socket *asyncore_socket(const struct asyncore_dispatcher *d);
 
-/* SO_REUSEADDR, SO_REUSEPORT. An error is ignored, as in Python: only -EBADF is returned.
+/* SO_REUSEADDR, SO_REUSEPORT. An error is ignored, as in Python. -EBADF: there never was a socket.
  * Python: set_reuse_addr(). */
 ASYNCORE_API int asyncore_set_reuse_addr(struct asyncore_dispatcher *d);
 ASYNCORE_API int asyncore_set_reuse_port(struct asyncore_dispatcher *d);
@@ -176,8 +176,9 @@ ASYNCORE_API int asyncore_dispatcher_send(struct asyncore_dispatcher *d, const v
                                           size_t len);
 
 /* Calls recv. By default: up to len bytes; 0 at the end of the stream, or when the connection is
- * gone: handle_close has been called, and an error of it is returned. -EAGAIN when there is
- * nothing to read, which a handler may return. Otherwise a negative errno.
+ * gone: handle_close has been called, and an error of it is returned (at the end of the stream
+ * one of the disconnected family, see asyncore_readwrite, calls it again, as in Python). -EAGAIN
+ * when there is nothing to read, which a handler may return. Otherwise a negative errno.
  * Python: recv(buffer_size). */
 ASYNCORE_API int asyncore_recv(struct asyncore_dispatcher *d, void *buf, size_t len);
 ASYNCORE_API int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t len);
@@ -287,7 +288,8 @@ ASYNCORE_API int asyncore_dispatcher_handle_accepted(struct asyncore_dispatcher 
 ASYNCORE_API int asyncore_handle_close(struct asyncore_dispatcher *d);
 ASYNCORE_API int asyncore_dispatcher_handle_close(struct asyncore_dispatcher *d);
 
-/* Logs the error report (asyncore_compact_traceback) as an error, and calls handle_close. */
+/* Logs the error report (asyncore_compact_traceback) as an error, and calls handle_close. -EINVAL:
+ * there is no error. A handler that catches one calls asyncore_raise and then this. */
 ASYNCORE_API int asyncore_handle_error(struct asyncore_dispatcher *d);
 ASYNCORE_API int asyncore_dispatcher_handle_error(struct asyncore_dispatcher *d);
 

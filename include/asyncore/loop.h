@@ -46,9 +46,8 @@ ASYNCORE_API int asyncore_loop(double timeout, bool use_poll, struct asyncore_ma
  * otherwise as asyncore_loop. Python: asyncore.poll(timeout=0.0, map=None). */
 ASYNCORE_API int asyncore_poll(double timeout, struct asyncore_map *map);
 
-/* One pass in poll's way. With an empty map it waits for the timeout, and the base's other events
- * run. Returns 0 when the pass is done, otherwise as asyncore_loop. Python:
- * asyncore.poll2(timeout=0.0, map=None) and poll3. */
+/* One pass in poll's way. An empty map returns at once. Returns 0 when the pass is done, otherwise
+ * as asyncore_loop. Python: asyncore.poll2(timeout=0.0, map=None) and poll3. */
 ASYNCORE_API int asyncore_poll2(double timeout, struct asyncore_map *map);
 #define asyncore_poll3 asyncore_poll2
 
