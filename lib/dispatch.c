@@ -36,16 +36,11 @@ static void begin(struct channel *c, struct call *call)
 }
 
 /* A handler's error: what handle_error says to it. */
-static int deal_with(struct channel *c, const struct call *call, int error)
+static int deal_with(struct channel *c, int error)
 {
-    int r;
-
     if (error == -EAGAIN || error == ASYNCORE_EXIT_NOW)
         return error;
-    call->map->handling++;
-    r = asyncore_handle_error(dispatcher_of(c));
-    call->map->handling--;
-    return r;
+    return asyncore_handle_error(dispatcher_of(c));
 }
 
 static int end(struct channel *c, struct call *call, int result)
@@ -74,7 +69,7 @@ static int serve(struct asyncore_dispatcher *d, int (*handler)(struct asyncore_d
     begin(c, &call);
     r = handler(d);
     if (__builtin_expect(r < 0, 0))
-        r = deal_with(c, &call, r);
+        r = deal_with(c, r);
     return end(c, &call, r);
 }
 
@@ -149,7 +144,7 @@ int asyncore_readwrite(struct asyncore_dispatcher *d, int flags)
     if (r < 0 && error_is_disconnect(r))
         r = asyncore_handle_close(d);
     else if (r < 0)
-        r = deal_with(c, &call, r);
+        r = deal_with(c, r);
     return end(c, &call, r);
 }
 

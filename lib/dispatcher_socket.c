@@ -296,6 +296,8 @@ static int accept_one(struct asyncore_dispatcher *d)
     struct asyncore_map *map = d->map;
     int sock;
 
+    if (channel_of(d)->socket && channel_of(d)->is_file)
+        return -ENOTSOCK;
     map->accepted_len = sizeof map->accepted_addr;
     do
         sock = accept4(asyncore_fileno(d), (struct sockaddr *)&map->accepted_addr,

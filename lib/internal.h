@@ -75,6 +75,7 @@ struct channel {
     bool asked : 1;      /* predicates of its own: asked in every pass */
     bool on_change : 1;  /* predicates of its own: asked after changes */
     bool changed : 1;    /* on the map's list of that name */
+    bool late : 1;       /* ... since one behind it was asked */
     bool closed : 1;     /* since close, until it gets another socket */
     bool stream : 1;     /* a stream socket */
     bool created : 1;    /* ... of create_socket, not watched until it is going somewhere */
@@ -154,6 +155,7 @@ struct asyncore_map {
     size_t owned; /* channels, and calls of the library, that hold the map */
     uint64_t last_order;
     struct cursor *cursor;
+    uint64_t asking;     /* the order of the channel that is asked; 0: none */
     struct batch *batch; /* of the innermost pass */
     unsigned depth;      /* of loops and passes that are running */
 

@@ -47,8 +47,26 @@ METHOD(handle_expt)
 METHOD(handle_connect)
 METHOD(handle_accept)
 METHOD(handle_close)
-METHOD(handle_error)
 METHOD(close)
+
+static int call_handle_error(struct asyncore_dispatcher *d)
+{
+    CALL(d, handle_error, d);
+}
+
+/* What is called in it keeps the error that is handled here. */
+int asyncore_handle_error(struct asyncore_dispatcher *d)
+{
+    struct asyncore_map *map = d->map;
+    int r;
+
+    map_hold(map);
+    map->handling++;
+    r = call_handle_error(d);
+    map->handling--;
+    map_drop(map);
+    return r;
+}
 
 int asyncore_handle_accepted(struct asyncore_dispatcher *d, int sock, const struct sockaddr *addr,
                              socklen_t addrlen)

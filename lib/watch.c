@@ -178,10 +178,11 @@ static int watch(struct channel *c, unsigned want)
 static int interest(struct channel *c)
 {
     struct asyncore_dispatcher *d = dispatcher_of(c);
+    const uint64_t order = c->order;
     int readable = asyncore_readable(d);
     int writable = 0;
 
-    if (readable >= 0 && !c->closed)
+    if (readable >= 0 && c->place == PLACE_IN_MAP && c->order == order)
         writable = asyncore_writable(d);
     if (readable < 0 || writable < 0)
         return readable < 0 ? readable : writable;
@@ -191,7 +192,8 @@ static int interest(struct channel *c)
            (writable && !d->accepting ? ASYNCORE_WRITE : 0);
 }
 
-static int ask(struct channel *c)
+/* Who came in after last is asked in the next pass, as in Python. */
+static int ask(struct channel *c, uint64_t last)
 {
     const struct asyncore_map *map = dispatcher_of(c)->map;
     int want = interest(c);
@@ -201,6 +203,10 @@ static int ask(struct channel *c)
         return want;
     if (c->place != PLACE_IN_MAP || dispatcher_of(c)->map != map)
         return 0;
+    if (c->order > last) { /* it came in while it was asked */
+        channel_touch(c);
+        return 0;
+    }
     r = watch(c, (unsigned)want);
     if (r < 0 && fcntl(c->socket->fd, F_GETFD) < 0) {
         batch_mark(c, READY_HANGUP); /* closed behind our back: what poll(2) calls POLLNVAL */
@@ -209,19 +215,20 @@ static int ask(struct channel *c)
     return r;
 }
 
-/* Who came in after last is asked in the next pass, as in Python. */
-static int ask_changed(struct asyncore_map *map, uint64_t last)
+/* late: of those whose turn was over when they were touched, too. */
+static int ask_changed(struct asyncore_map *map, uint64_t last, bool late)
 {
     /* Not those that these touch in turn: this ends. */
     for (size_t n = map->changes; n > 0 && map->changes > 0; n--) {
         struct channel *c = TAILQ_FIRST(&map->changed);
+        bool has_turn = c->order <= last && (late || !c->late);
         int r;
 
         TAILQ_REMOVE(&map->changed, c, in_changed);
         map->changes--;
         c->changed = false;
-        r = c->order <= last ? ask(c) : 0;
-        if (r < 0 || c->order > last) {
+        r = has_turn ? ask(c, last) : 0;
+        if (r < 0 || !has_turn) {
             channel_touch(c);
             if (r < 0)
                 return r;
@@ -233,6 +240,7 @@ static int ask_changed(struct asyncore_map *map, uint64_t last)
 static int ask_asked(struct asyncore_map *map, uint64_t last)
 {
     struct cursor cursor = {.next = TAILQ_FIRST(&map->asked), .outer = map->cursor};
+    const uint64_t outer = map->asking;
     int r = 0;
 
     map->cursor = &cursor;
@@ -240,8 +248,10 @@ static int ask_asked(struct asyncore_map *map, uint64_t last)
         struct channel *c = cursor.next;
 
         cursor.next = TAILQ_NEXT(c, in_asked);
-        r = ask(c);
+        map->asking = c->order;
+        r = ask(c, last);
     }
+    map->asking = outer;
     map->cursor = cursor.outer;
     return r;
 }
@@ -269,11 +279,11 @@ int watch_ask(struct asyncore_map *map)
     int r;
 
     change_mode(map);
-    r = map->changes > 0 ? ask_changed(map, last) : 0;
+    r = map->changes > 0 ? ask_changed(map, last, true) : 0;
     if (r >= 0 && !TAILQ_EMPTY(&map->asked))
         r = ask_asked(map, last);
     if (r >= 0 && map->changes > 0)
-        r = ask_changed(map, last); /* what the predicates of others have touched */
+        r = ask_changed(map, last, false); /* what the predicates of others have touched */
     return r < 0 || map->expt_count == 0 ? r : expt_arm(map);
 }
 
@@ -283,6 +293,7 @@ void channel_touch(struct channel *c)
 
     if (c->changed || c->asked || c->always || c->place != PLACE_IN_MAP)
         return;
+    c->late = c->order < map->asking;
     c->changed = true;
     map->changes++;
     TAILQ_INSERT_TAIL(&map->changed, c, in_changed);
