@@ -15,7 +15,7 @@
  * that is being handled there. */
 struct call {
     struct asyncore_map *map;
-    bool keeps_error;
+    unsigned handling;
     struct asyncore_error error;
     char message[ERROR_MESSAGE_SIZE];
 };
@@ -25,12 +25,13 @@ static void begin(struct channel *c, struct call *call)
     struct asyncore_map *map = dispatcher_of(c)->map;
 
     call->map = map;
-    call->keeps_error = map->handling > 0;
-    if (call->keeps_error) {
+    call->handling = map->handling;
+    if (call->handling > 0) {
         call->error = map->error;
         memcpy(call->message, map->message, sizeof call->message);
     }
     map->error.error = 0;
+    map->handling = 0;
     map_hold(map);
     c->refs++;
 }
@@ -47,7 +48,8 @@ static int end(struct channel *c, struct call *call, int result)
 {
     struct asyncore_map *map = call->map;
 
-    if (call->keeps_error) {
+    map->handling = call->handling;
+    if (call->handling > 0) {
         map->error = call->error;
         memcpy(map->message, call->message, sizeof map->message);
     }

@@ -79,7 +79,7 @@ struct nature {
 
 static int file_nature(struct asyncore_socket *s, struct nature *nature)
 {
-    int r = file_is_always_ready(s->fd);
+    int r = file_is_always_ready(s);
 
     *nature = (struct nature){.is_file = true, .always = r > 0};
     return r < 0 ? r : file_wrapper_set_nonblocking(s);
@@ -196,8 +196,8 @@ static int reuse(struct asyncore_dispatcher *d, int name)
 {
     const int on = 1;
 
-    if (!channel_of(d)->socket)
-        return dispatcher_without_socket(channel_of(d));
+    if (channel_of(d)->generation == 0)
+        return -EBADF; /* there never was a socket */
     (void)asyncore_setsockopt(d, SOL_SOCKET, name, &on, sizeof on);
     return 0;
 }

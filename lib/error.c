@@ -45,7 +45,7 @@ bool error_is_disconnect(int error)
 
 void error_note(struct asyncore_map *map, int error, const char *function)
 {
-    if (map->error.error == error)
+    if (map->error.error == error || (map->handling > 0 && map->error.error != 0))
         return;
     map->error = (struct asyncore_error){
         .error = error, .message = map->message, .function = function, .file = ""};

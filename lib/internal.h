@@ -137,6 +137,7 @@ struct batch {
     struct channel *next; /* of the walk that serves it */
     unsigned ready;       /* all that any of them was ready for */
     bool sorted;
+    uint64_t last;       /* the order of the last channel that is asked for it; 0: not yet known */
     bool use_poll;       /* it is served in poll's way */
     struct batch *outer; /* of the pass in one of whose handlers this one runs */
 };
@@ -158,6 +159,7 @@ struct asyncore_map {
     uint64_t asking;     /* the order of the channel that is asked; 0: none */
     struct batch *batch; /* of the innermost pass */
     unsigned depth;      /* of loops and passes that are running */
+    unsigned passes;     /* that there have been */
 
     struct event *timer; /* bounds a wait */
     int64_t timer_at;    /* when it fires, in ns of the monotonic clock; 0: not set */
@@ -257,7 +259,8 @@ bool loop_is_stopped(const struct asyncore_map *map);
 
 /* --- errors ---------------------------------------------------------------------------------- */
 
-/* Notes where an error came from, unless it is known from closer to its origin. */
+/* Notes where an error came from, unless it is known from closer to its origin, or there is one
+ * that is being handled. */
 void error_note(struct asyncore_map *map, int error, const char *function);
 
 /* The errors with which a connection is taken to be over. */
@@ -269,7 +272,7 @@ extern const struct asyncore_socket_class plain_socket_class;
 extern const struct asyncore_socket_class file_wrapper_class;
 int socket_sendv(struct asyncore_socket *s, const struct iovec *iov, int count);
 /* 1: the descriptor cannot be watched and is always ready; 0: it can; or a negative errno. */
-int file_is_always_ready(int fd);
+int file_is_always_ready(const struct asyncore_socket *s);
 /* Sets O_NONBLOCK until the wrapper is closed, where that makes a difference. */
 int file_wrapper_set_nonblocking(struct asyncore_socket *s);
 

@@ -207,6 +207,7 @@ static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll, bool e
     TAILQ_INIT(&batch.channels);
     touch_outer(map);
     map->batch = &batch;
+    map->passes++;
     r = gather(map, timeout, exact);
     if (r == 0)
         r = dispatch_batch(map);

@@ -64,6 +64,8 @@ int asyncore_handle_error(struct asyncore_dispatcher *d)
     map->handling++;
     r = call_handle_error(d);
     map->handling--;
+    if (r < 0 && r != -EAGAIN)
+        error_note(map, r, "handle_error");
     map_drop(map);
     return r;
 }

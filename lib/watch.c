@@ -29,9 +29,11 @@ static unsigned wanted(const struct channel *c, unsigned direction)
 
 static void on_ready(struct channel *c, unsigned direction)
 {
+    const struct asyncore_map *map = dispatcher_of(c)->map;
     unsigned ready = direction;
 
-    if (!dispatcher_of(c)->map->waiting) {
+    /* Who came in after everyone was asked may have been watched by a nested pass. */
+    if (!map->waiting || c->order > map->batch->last) {
         watch_none(c);
         channel_touch(c);
         return;
@@ -273,17 +275,34 @@ static void change_mode(struct asyncore_map *map)
     }
 }
 
+/* A predicate ran a pass of its own, which has used up what was ready at once. */
+static int watch_again(struct asyncore_map *map)
+{
+    struct channel *c = TAILQ_FIRST(&map->channels);
+    int r = 0;
+
+    for (; r == 0 && c && c->order <= map->batch->last; c = TAILQ_NEXT(c, in_place))
+        r = watch(c, c->want);
+    return r;
+}
+
 int watch_ask(struct asyncore_map *map)
 {
-    const uint64_t last = map->last_order;
+    const unsigned passes = map->passes;
+    uint64_t last;
     int r;
 
+    if (map->batch->last == 0)
+        map->batch->last = map->last_order;
+    last = map->batch->last;
     change_mode(map);
     r = map->changes > 0 ? ask_changed(map, last, true) : 0;
     if (r >= 0 && !TAILQ_EMPTY(&map->asked))
         r = ask_asked(map, last);
     if (r >= 0 && map->changes > 0)
         r = ask_changed(map, last, false); /* what the predicates of others have touched */
+    if (r >= 0 && map->passes != passes)
+        r = watch_again(map);
     return r < 0 || map->expt_count == 0 ? r : expt_arm(map);
 }
 
@@ -312,7 +331,7 @@ static bool needs_look(const struct channel *c, bool use_poll)
 {
     if (c->ready & READY_HANGUP)
         return false;
-    return use_poll || (c->is_file && !c->always && (c->ready & READ_WRITE) == READ_WRITE);
+    return use_poll || (c->is_file && !c->always && (c->ready & ASYNCORE_WRITE));
 }
 
 static short poll_events(const struct channel *c)
@@ -357,6 +376,10 @@ static void verify(struct channel *c, short revents, bool use_poll)
         channel_touch(c); /* taken to be writable and is not: the kernel is asked */
     if (marks == 0) {
         batch_remove(c);
+        if (revents & POLLHUP) {
+            watch_none(c); /* epoll tells of it all the time, select does not */
+            channel_touch(c);
+        }
         return;
     }
     c->ready = (uint8_t)marks;
@@ -372,7 +395,7 @@ void watch_verify(struct asyncore_map *map)
     struct channel *channels[CHUNK];
     struct channel *c = TAILQ_FIRST(&map->batch->channels);
 
-    if (!map->batch->use_poll && (map->batch->ready & READ_WRITE) != READ_WRITE)
+    if (!map->batch->use_poll && !(map->batch->ready & ASYNCORE_WRITE))
         return;
     while (c) {
         nfds_t n = 0;
