@@ -11,27 +11,19 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-/* A call of a handler, and the map that it began with. Inside a handle_error it keeps the error
- * that is being handled there. */
+/* A call of a handler, with the map that it began with, and what was being handled around it. */
 struct call {
     struct asyncore_map *map;
-    unsigned handling;
-    struct asyncore_error error;
-    char message[ERROR_MESSAGE_SIZE];
+    struct handled *handled;
 };
 
 static void begin(struct channel *c, struct call *call)
 {
     struct asyncore_map *map = dispatcher_of(c)->map;
 
-    call->map = map;
-    call->handling = map->handling;
-    if (call->handling > 0) {
-        call->error = map->error;
-        memcpy(call->message, map->message, sizeof call->message);
-    }
+    *call = (struct call){.map = map, .handled = map->handled};
     map->error.error = 0;
-    map->handling = 0;
+    map->handled = NULL;
     map_hold(map);
     c->refs++;
 }
@@ -44,15 +36,11 @@ static int deal_with(struct channel *c, int error)
     return asyncore_handle_error(dispatcher_of(c));
 }
 
-static int end(struct channel *c, struct call *call, int result)
+static int end(struct channel *c, const struct call *call, int result)
 {
     struct asyncore_map *map = call->map;
 
-    map->handling = call->handling;
-    if (call->handling > 0) {
-        map->error = call->error;
-        memcpy(map->message, call->message, sizeof map->message);
-    }
+    error_resume(map, call->handled);
     map->accepted = -1;
     if (c->on_change)
         channel_touch(c);
@@ -203,6 +191,7 @@ int dispatch_batch(struct asyncore_map *map)
     struct batch *batch = map->batch;
     int r = 0;
 
+    batch->served = true;
     if (!batch->sorted)
         batch_sort(batch);
     if (batch->use_poll)

@@ -192,12 +192,22 @@ int asyncore_getsockopt(struct asyncore_dispatcher *d, int level, int name, void
     return s ? asyncore_socket_getsockopt(s, level, name, value, len) : -EBADF;
 }
 
+/* A file has no methods of a socket in Python either. */
+static bool has_file(const struct asyncore_dispatcher *d)
+{
+    const struct channel *c = channel_of(d);
+
+    return c->socket && c->is_file;
+}
+
 static int reuse(struct asyncore_dispatcher *d, int name)
 {
     const int on = 1;
 
     if (channel_of(d)->generation == 0)
         return -EBADF; /* there never was a socket */
+    if (has_file(d))
+        return -ENOTSOCK;
     (void)asyncore_setsockopt(d, SOL_SOCKET, name, &on, sizeof on);
     return 0;
 }
@@ -296,7 +306,7 @@ static int accept_one(struct asyncore_dispatcher *d)
     struct asyncore_map *map = d->map;
     int sock;
 
-    if (channel_of(d)->socket && channel_of(d)->is_file)
+    if (has_file(d))
         return -ENOTSOCK;
     map->accepted_len = sizeof map->accepted_addr;
     do
@@ -383,7 +393,7 @@ int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t le
 
     if (!s)
         return dispatcher_without_socket(channel_of(d));
-    n = asyncore_socket_recv(s, buf, len, 0);
+    n = len > 0 ? asyncore_socket_recv(s, buf, len, 0) : 0; /* the end, for Python, too */
     if (n == 0)
         return at_end(d);
     return error_is_disconnect(n) ? over(d) : n;

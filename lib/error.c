@@ -45,11 +45,28 @@ bool error_is_disconnect(int error)
 
 void error_note(struct asyncore_map *map, int error, const char *function)
 {
-    if (map->error.error == error || (map->handling > 0 && map->error.error != 0))
+    if (map->error.error == error || (map->handled && map->error.error != 0))
         return;
     map->error = (struct asyncore_error){
         .error = error, .message = map->message, .function = function, .file = ""};
     snprintf(map->message, sizeof map->message, "%s", asyncore_strerror(error));
+}
+
+void error_begin(struct asyncore_map *map, struct handled *handled)
+{
+    handled->error = map->error;
+    memcpy(handled->message, map->message, sizeof map->message);
+    handled->outer = map->handled;
+    map->handled = handled;
+}
+
+void error_resume(struct asyncore_map *map, struct handled *handled)
+{
+    map->handled = handled;
+    if (!handled)
+        return;
+    map->error = handled->error;
+    memcpy(map->message, handled->message, sizeof map->message);
 }
 
 int asyncore_raise_at(struct asyncore_dispatcher *d, int error, const char *file,

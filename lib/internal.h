@@ -137,12 +137,20 @@ struct batch {
     struct channel *next; /* of the walk that serves it */
     unsigned ready;       /* all that any of them was ready for */
     bool sorted;
+    bool served;         /* its dispatch has begun */
     uint64_t last;       /* the order of the last channel that is asked for it; 0: not yet known */
     bool use_poll;       /* it is served in poll's way */
     struct batch *outer; /* of the pass in one of whose handlers this one runs */
 };
 
 #define ERROR_MESSAGE_SIZE 256
+
+/* The error that a running handle_error handles, whatever happens inside it meanwhile. */
+struct handled {
+    struct asyncore_error error;
+    char message[ERROR_MESSAGE_SIZE];
+    struct handled *outer;
+};
 
 struct asyncore_map {
     struct event_base *base;
@@ -183,7 +191,7 @@ struct asyncore_map {
 
     struct asyncore_error error;
     char message[ERROR_MESSAGE_SIZE];
-    unsigned handling; /* handle_errors that are running */
+    struct handled *handled; /* by the innermost handle_error; NULL: none is running */
 
     int exit_value;
     bool exiting;     /* asyncore_loop_exit was called */
@@ -262,6 +270,10 @@ bool loop_is_stopped(const struct asyncore_map *map);
 /* Notes where an error came from, unless it is known from closer to its origin, or there is one
  * that is being handled. */
 void error_note(struct asyncore_map *map, int error, const char *function);
+
+/* Around a handle_error: what it handles, and, back, what the one around it does (NULL: none). */
+void error_begin(struct asyncore_map *map, struct handled *handled);
+void error_resume(struct asyncore_map *map, struct handled *handled);
 
 /* The errors with which a connection is taken to be over. */
 bool error_is_disconnect(int error);

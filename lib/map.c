@@ -325,6 +325,8 @@ void asyncore_del_channel(struct asyncore_dispatcher *d)
     if (c->place != PLACE_IN_MAP)
         return;
     watch_none(c);
+    if (c->batch && !c->batch->served)
+        batch_remove(c); /* its turn has not come: should it come back, it is asked again */
     map_place(c, PLACE_OUTSIDE);
     c->paused = false; /* who comes back may try at once */
     if (d->map->length == 0)

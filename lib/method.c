@@ -54,16 +54,16 @@ static int call_handle_error(struct asyncore_dispatcher *d)
     CALL(d, handle_error, d);
 }
 
-/* What is called in it keeps the error that is handled here. */
 int asyncore_handle_error(struct asyncore_dispatcher *d)
 {
     struct asyncore_map *map = d->map;
+    struct handled handled;
     int r;
 
     map_hold(map);
-    map->handling++;
+    error_begin(map, &handled);
     r = call_handle_error(d);
-    map->handling--;
+    error_resume(map, handled.outer);
     if (r < 0 && r != -EAGAIN)
         error_note(map, r, "handle_error");
     map_drop(map);

@@ -150,7 +150,7 @@ static int watch(struct channel *c, unsigned want)
 {
     bool use_poll = dispatcher_of(c)->map->batch->use_poll;
     unsigned expt_needs = ASYNCORE_READ | (use_poll ? 0 : ASYNCORE_WRITE);
-    bool expt = c->expt && !c->expt_over && !dispatcher_of(c)->accepting && (want & expt_needs);
+    bool expt = c->expt && !c->expt_over && (want & expt_needs);
     unsigned mask = 0;
     int r = 0;
 
@@ -211,6 +211,7 @@ static int ask(struct channel *c, uint64_t last)
     }
     r = watch(c, (unsigned)want);
     if (r < 0 && fcntl(c->socket->fd, F_GETFD) < 0) {
+        batch_remove(c);
         batch_mark(c, READY_HANGUP); /* closed behind our back: what poll(2) calls POLLNVAL */
         return 0;
     }

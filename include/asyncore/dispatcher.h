@@ -130,7 +130,8 @@ ASYNCORE_API int asyncore_set_socket_object(struct asyncore_dispatcher *d,
 /* The socket object of the channel, which stays the channel's; NULL: none. Python: d.socket. */
 ASYNCORE_API struct asyncore_socket *asyncore_socket(const struct asyncore_dispatcher *d);
 
-/* SO_REUSEADDR, SO_REUSEPORT. An error is ignored, as in Python. -EBADF: there never was a socket.
+/* SO_REUSEADDR, SO_REUSEPORT. An error is ignored, as in Python. -EBADF: there never was a socket;
+ * -ENOTSOCK: the channel has a file.
  * Python: set_reuse_addr(). */
 ASYNCORE_API int asyncore_set_reuse_addr(struct asyncore_dispatcher *d);
 ASYNCORE_API int asyncore_set_reuse_port(struct asyncore_dispatcher *d);
@@ -175,11 +176,11 @@ ASYNCORE_API int asyncore_send(struct asyncore_dispatcher *d, const void *data, 
 ASYNCORE_API int asyncore_dispatcher_send(struct asyncore_dispatcher *d, const void *data,
                                           size_t len);
 
-/* Calls recv. By default: up to len bytes; 0 at the end of the stream, or when the connection is
- * gone: handle_close has been called, and an error of it is returned (at the end of the stream
- * one of the disconnected family, see asyncore_readwrite, calls it again, as in Python). -EAGAIN
- * when there is nothing to read, which a handler may return. Otherwise a negative errno.
- * Python: recv(buffer_size). */
+/* Calls recv. By default: up to len bytes; 0 at the end of the stream, for which a len of 0 is
+ * taken too, or when the connection is gone: handle_close has been called, and an error of it is
+ * returned (at the end of the stream one of the disconnected family, see asyncore_readwrite, calls
+ * it again, as in Python). -EAGAIN when there is nothing to read, which a handler may return.
+ * Otherwise a negative errno. Python: recv(buffer_size). */
 ASYNCORE_API int asyncore_recv(struct asyncore_dispatcher *d, void *buf, size_t len);
 ASYNCORE_API int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t len);
 
