@@ -38,7 +38,7 @@ c_sources()
 stage_packages()
 {
     setup_packages g++ binutils check curl netcat-openbsd python3 \
-        clang clang-format clang-tidy cppcheck valgrind shellcheck
+        clang clang-format clang-tidy cppcheck valgrind shellcheck pyflakes3
 }
 
 stage_tests()
@@ -64,7 +64,7 @@ stage_sanitizers()
     configure_and_build sanitizers all -DASYNCORE_SANITIZE=address,undefined \
         -DASYNCORE_TEST_NO_FORK=ON -DCMAKE_C_COMPILER=gcc
     ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1 \
-        UBSAN_OPTIONS=print_stacktrace=1 run_tests sanitizers -LE 'package|stress'
+        UBSAN_OPTIONS=print_stacktrace=1 run_tests sanitizers -LE 'package|stress|oracle'
 }
 
 stage_valgrind()
@@ -74,7 +74,7 @@ stage_valgrind()
     configure_and_build valgrind all -DASYNCORE_TEST_NO_FORK=ON \
         -DASYNCORE_TEST_LAUNCHER="$memcheck"
     # valgrind does not enforce the limit on descriptors that the cases of that name set.
-    run_tests valgrind -L check -LE stress -E /descriptors
+    run_tests valgrind -L 'check|conformance' -LE 'stress|oracle' -E /descriptors
 }
 
 stage_format()
@@ -93,7 +93,7 @@ import json, sys
 commands = {command["file"]: command for command in json.load(open(sys.argv[1]))}
 json.dump(list(commands.values()), open(sys.argv[1], "w"), indent=1)
 END
-    c_sources lib demo test/*.c test/bench | xargs -P "$(nproc)" -n 1 \
+    c_sources lib demo test/*.c test/bench test/conformance | xargs -P "$(nproc)" -n 1 \
         clang-tidy --quiet --warnings-as-errors='*' -p "$build-tidy" 2>/dev/null
 }
 
@@ -102,7 +102,7 @@ stage_cppcheck()
     # It reads no system headers; the one that is all macros has to be given to it.
     local queue
     queue=$(echo '#include <sys/queue.h>' | gcc -E -x c - | grep -om 1 '/.*/sys/queue\.h')
-    c_sources lib demo test/*.c test/bench |
+    c_sources lib demo test/*.c test/bench test/conformance |
         cppcheck --quiet --enable=warning,performance,portability --error-exitcode=1 --std=c11 \
             --library=posix,gnu,bsd --include="$queue" --suppressions-list=.ci/cppcheck-suppressions \
             --suppress=missingIncludeSystem -D_GNU_SOURCE -I include -I test -j "$(nproc)" \
@@ -123,4 +123,5 @@ stage_scripts()
     shellcheck -x .ci/run .ci/stages.sh
     find test demo -name '*.sh' ! -name common.sh | sort | grep . |
         xargs shellcheck -x -s sh -P SCRIPTDIR -S warning
+    find test demo -name '*.py' | sort | grep . | xargs pyflakes3
 }

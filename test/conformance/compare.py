@@ -1,0 +1,205 @@
+"""Runs scenarios on CPython's asyncore and on our library, and compares the traces.
+
+At a difference it shows the smallest scenario that it finds to differ, and the lines.
+"""
+
+import argparse
+import concurrent.futures
+import difflib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+import scenario
+import shrink
+import side
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CHUNK = 100  # scenarios of a process
+MAX_SHOWN = 10  # differences
+MAX_NAMES = 200
+MAX_LINES = 80  # of one
+SHRINK_SECONDS = 5  # of a process
+
+# The oracle's complaint of what no valid scenario asks for.
+INVALID = re.compile(r"! (?!E[A-Z0-9]+\b|ExitNow)\w+")
+
+
+class Failure(Exception):
+    """Nothing that is compared is wrong, but the comparing."""
+
+
+class Comparer:
+    def __init__(self, options, directory):
+        # No __pycache__ in the source tree.
+        environment = dict(os.environ, TMPDIR=directory, PYTHONDONTWRITEBYTECODE="1")
+        oracle = [sys.executable, os.path.join(HERE, "oracle.py"), *options.oracle]
+        replay = os.path.join(options.build, "test/conformance/replay")
+        if not os.access(replay, os.X_OK):
+            raise Failure("there is no " + replay)
+        self.oracle = side.Side("oracle", oracle, environment)
+        self.replay = side.Side("replay", [replay], environment)
+        self.environment = environment
+
+    def generated(self, first, last):
+        """The random scenarios of these seeds."""
+        made = subprocess.run([sys.executable, os.path.join(HERE, "generate.py"),
+                               "--seeds", f"{first}..{last}"], env=self.environment,
+                              stdout=subprocess.PIPE, encoding="latin-1", check=False)
+        plans = list(scenario.parse(made.stdout.splitlines()))
+        if made.returncode or len(plans) != last - first + 1:
+            raise Failure(f"generate.py --seeds {first}..{last}: {len(plans)} scenarios, "
+                          f"status {made.returncode}")
+        return plans
+
+    def both(self, plans, seconds=side.MAX_SECONDS):
+        return list(zip(self.oracle.traces(plans, seconds), self.replay.traces(plans, seconds)))
+
+    def compare(self, plans):
+        """How many, and of those that differ: the scenario and its two traces."""
+        return len(plans), [(plan, traces) for plan, traces in zip(plans, self.both(plans))
+                            if differ(traces)]
+
+    def shrink(self, plan, traces):
+        """A smaller scenario that differs, and its traces."""
+        alone, = self.both([plan])
+        if not differ(alone):
+            return plan, traces, "only after the scenarios before it"
+
+        def keeps(plans):
+            return [differ(pair) and kind(pair) <= kind(alone)
+                    for pair in self.both(plans, SHRINK_SECONDS)]
+
+        plan = shrink.Shrinker(plan, keeps).shrink()
+        again, = self.both([plan])
+        return plan, again, "different" if differ(again) else "different, not always"
+
+
+def differ(traces):
+    return traces[0] != traces[1] or any(map(side.ended_badly, traces))
+
+
+def kind(traces):
+    """What must not come to a difference while it is made smaller: other ends, mistakes."""
+    return ({(i, (side.ended_badly(trace) or "").partition("LEAK")[:2])
+             for i, trace in enumerate(traces)}
+            | {found for line in traces[0] for found in INVALID.findall(line)})
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+
+def chunks_of_seeds(comparer, text):
+    match = re.fullmatch(r"(\d+)\.\.(\d+)", text)
+    if not match:
+        raise Failure("--seeds A..B expected, not " + text)
+    first, last = map(int, match.groups())
+    for start in range(first, last + 1, CHUNK):
+        end = min(start + CHUNK - 1, last)
+        yield lambda start=start, end=end: comparer.compare(comparer.generated(start, end))
+
+
+def chunks_of_files(comparer, paths):
+    plans = []
+    for path in paths:
+        with open(path, encoding="latin-1") as lines:
+            name = os.path.basename(path).removesuffix(".scn")
+            plans += scenario.parse(lines, name)
+    for start in range(0, len(plans), CHUNK):
+        yield lambda part=plans[start:start + CHUNK]: comparer.compare(part)
+
+
+def results(chunks):
+    """Of the chunks, in order: one for each processor at a time."""
+    cpus = list(os.sched_getaffinity(0))
+
+    def settle_on_one():
+        # The interpreters stay on the processor on which they are started.
+        os.sched_setaffinity(0, {cpus.pop()})
+
+    with concurrent.futures.ThreadPoolExecutor(len(cpus), initializer=settle_on_one) as pool:
+        futures = [pool.submit(chunk) for chunk in chunks]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def show(comparer, plan, traces, shown):
+    """The difference at its smallest, unless it was shown before."""
+    name = plan.name
+    plan, traces, what = comparer.shrink(plan, traces)
+    text = plan.text().partition("\n")[2]
+    if text in shown:
+        print(f"=== {name}: the same as {shown[text]}")
+        return
+    shown[text] = name
+    print(f"=== {name}: {what}")
+    print(text, end="")
+    lines = list(difflib.unified_diff(*traces, "oracle", "replay", lineterm=""))
+    if not lines:
+        lines = traces[0]
+    print("\n".join(lines[:MAX_LINES]))
+    if len(lines) > MAX_LINES:
+        print(f"({len(lines) - MAX_LINES} lines more)")
+    sys.stdout.flush()
+
+
+def compare(comparer, chunks, keep_going):
+    compared = 0
+    different = []
+    shown = {}
+    for count, found in results(chunks):
+        for plan, traces in found:
+            if len(different) < MAX_SHOWN:
+                show(comparer, plan, traces, shown)
+            different.append(plan.name)
+            if not keep_going:
+                break
+        compared += count
+        if different and not keep_going:
+            break
+    if len(different) > MAX_SHOWN:
+        print("=== and", *different[MAX_SHOWN:MAX_SHOWN + MAX_NAMES])
+    print(f"compared {compared}, different {len(different)}")
+    return 0 if compared and not different else 1
+
+
+def joined(words):
+    """With --oracle and what follows as one word, or that would be taken for an option of ours."""
+    words = iter(words)
+    return [f"{word}={next(words, '')}" if word == "--oracle" else word for word in words]
+
+
+def parsed_arguments():
+    parser = argparse.ArgumentParser(prog="compare.sh", description=__doc__.splitlines()[0])
+    parser.add_argument("--build", required=True, metavar="DIR", help="where replay was built")
+    parser.add_argument("--seeds", metavar="A..B", help="random scenarios")
+    parser.add_argument("--keep-going", action="store_true", help="after a difference")
+    parser.add_argument("--oracle", action="append", default=[], metavar="OPTION",
+                        help="is given to oracle.py: --pure, --without=NAME")
+    parser.add_argument("files", nargs="*", metavar="FILE")
+    options = parser.parse_args(joined(sys.argv[1:]))
+    if bool(options.seeds) == bool(options.files):
+        parser.error("either --seeds or files")
+    return options
+
+
+def main():
+    options = parsed_arguments()
+    with tempfile.TemporaryDirectory(prefix="compare.") as directory:
+        try:
+            comparer = Comparer(options, directory)
+            chunks = (chunks_of_seeds(comparer, options.seeds) if options.seeds
+                      else chunks_of_files(comparer, options.files))
+            return compare(comparer, chunks, options.keep_going)
+        except (Failure, scenario.Mistake, OSError) as error:
+            print(f"compare.sh: {error}", file=sys.stderr)
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Runs scenarios on CPython's asyncore and prints their traces.
+
+    oracle.py [--pure | --without NAME | --list] [FILE...]
+
+Without a file it reads standard input, in which scenarios begin with "scenario NAME". What we do
+differently on purpose (differences.py) is patched in, all of it, unless --pure or --without say
+otherwise.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import warnings
+
+warnings.simplefilter("ignore")  # asyncore is deprecated
+
+import differences
+import kernel
+import scenario
+from tracing import Log, Trace
+from world import World
+
+MAX_SECONDS = 60  # then a scenario hangs
+
+
+class NoObserver:
+    """Where coverage.py counts calls and states."""
+
+    def __call__(self, channel, method):
+        pass
+
+    def enter(self, mode):
+        pass
+
+    def leave(self):
+        pass
+
+
+def play(plan, out, observer=NoObserver()):
+    trace = Trace(out)
+    trace.line("scenario " + plan.name)
+    world = World(plan, trace, observer)
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Log(trace, "out: "), Log(trace, "err: ")
+    signal.alarm(MAX_SECONDS)
+    try:
+        world.play(plan)
+    finally:
+        signal.alarm(0)
+        sys.stdout, sys.stderr = streams
+        world.clean_up()
+
+
+def hang(number, stack):
+    sys.__stdout__.write("\nHANG\n")
+    sys.__stdout__.flush()
+    os._exit(3)
+
+
+def prepare():
+    """Once, before scenarios are played."""
+    kernel.prepare()
+    sys.setrecursionlimit(10000)
+    sys.unraisablehook = lambda _: None  # a __del__ of CPython's that fails
+    signal.signal(signal.SIGALRM, hang)
+
+
+def scenarios(files):
+    for path in files:
+        with open(path, encoding="latin-1") as lines:
+            yield from scenario.parse(lines, os.path.basename(path).removesuffix(".scn"))
+    if not files:
+        yield from scenario.parse(sys.stdin)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pure", action="store_true", help="CPython as it is")
+    parser.add_argument("--without", action="append", default=[], metavar="NAME",
+                        help="all differences but this one")
+    parser.add_argument("--list", action="store_true", help="print the names of the differences")
+    parser.add_argument("files", nargs="*", metavar="FILE")
+    options = parser.parse_args()
+    if options.list:
+        print(*differences.DIFFERENCES, sep="\n")
+        return
+    if not options.pure:
+        differences.apply(options.without)
+    prepare()
+    for stream in (sys.stdin, sys.stdout):
+        stream.reconfigure(encoding="latin-1")  # a character is a byte
+    for plan in scenarios(options.files):
+        play(plan, sys.stdout)
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

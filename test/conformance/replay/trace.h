@@ -1,0 +1,17 @@
+/* The trace: a call is a line; what happens in it is indented, and its result stands behind the
+ * call if nothing happened. */
+#ifndef CONFORMANCE_TRACE_H
+#define CONFORMANCE_TRACE_H
+
+/* Before the first scenario: what the program prints, and SIGPIPE, become lines of the trace. */
+void trace_prepare(void);
+
+/* A scenario's trace; it may take a minute. */
+void trace_begin(const char *name);
+void trace_end(void);
+
+void trace_line(const char *text);
+void trace_call(const char *text);
+void trace_result(const char *text);
+
+#endif
