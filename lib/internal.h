@@ -243,6 +243,11 @@ void watch_release(struct channel *c);
  * and other errors of the base. */
 int watch_ask(struct asyncore_map *map);
 
+/* Around a pass that a predicate runs: what channels have answered to the pass around it. NULL
+ * where there is no memory; then they wait for what they answered last. */
+struct answer *watch_keep_answers(const struct asyncore_map *map);
+void watch_restore_answers(struct asyncore_map *map, struct answer *answers);
+
 /* Looks with poll(2) at what libevent does not tell: everything in poll's way, and what a hang-up
  * of a file means in select's. Takes from the batch who is not ready after all. */
 void watch_verify(struct asyncore_map *map);

@@ -202,6 +202,8 @@ static void touch_outer(struct asyncore_map *map)
 static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll, bool exact)
 {
     struct batch batch = {.sorted = true, .use_poll = use_poll, .outer = map->batch};
+    const bool in_predicate = map->asking > 0;
+    struct answer *answers = in_predicate ? watch_keep_answers(map) : NULL;
     int r;
 
     TAILQ_INIT(&batch.channels);
@@ -212,6 +214,8 @@ static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll, bool e
     if (r == 0)
         r = dispatch_batch(map);
     drop_batch(map);
+    if (in_predicate)
+        watch_restore_answers(map, answers);
     if (map->depth == 1)
         map_sweep(map);
     return r;

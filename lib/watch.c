@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 
 static struct event *read_event(struct channel *c)
 {
@@ -276,15 +277,58 @@ static void change_mode(struct asyncore_map *map)
     }
 }
 
-/* A predicate ran a pass of its own, which has used up what was ready at once. */
+/* A predicate ran a pass of its own, which has used up what was ready at once, and may have watched
+ * who is not to be asked yet. */
 static int watch_again(struct asyncore_map *map)
 {
-    struct channel *c = TAILQ_FIRST(&map->channels);
-    int r = 0;
+    struct channel *c;
 
-    for (; r == 0 && c && c->order <= map->batch->last; c = TAILQ_NEXT(c, in_place))
-        r = watch(c, c->want);
-    return r;
+    TAILQ_FOREACH (c, &map->channels, in_place) {
+        int r = 0;
+
+        if (c->order <= map->batch->last) {
+            r = watch(c, c->want);
+        } else {
+            watch_none(c);
+            channel_touch(c);
+        }
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+struct answer {
+    uint64_t order;
+    uint8_t want;
+};
+
+struct answer *watch_keep_answers(const struct asyncore_map *map)
+{
+    struct answer *answers = calloc(map->length + 1, sizeof *answers);
+    struct answer *a = answers;
+    const struct channel *c;
+
+    if (!answers)
+        return NULL;
+    TAILQ_FOREACH (c, &map->channels, in_place) {
+        *a++ = (struct answer){.order = c->order, .want = c->want};
+    }
+    return answers;
+}
+
+void watch_restore_answers(struct asyncore_map *map, struct answer *answers)
+{
+    const struct answer *a = answers;
+    struct channel *c;
+
+    TAILQ_FOREACH (c, &map->channels, in_place) {
+        while (a && a->order > 0 && a->order < c->order)
+            a++; /* it has gone */
+        if (a && a->order == c->order)
+            c->want = a->want;
+    }
+    free(answers);
 }
 
 int watch_ask(struct asyncore_map *map)

@@ -275,6 +275,8 @@ class World:
         if name == "nobody_unix":
             return os.path.join(kernel.directory, "nobody")
         target = self.find(frame, name)
+        if isinstance(target, asyncore.file_dispatcher):
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
         return (target.sock if isinstance(target, Raw) else target.socket).getsockname()
 
     def data(self, frame, sender, words):
