@@ -122,14 +122,15 @@ static int queue_and_send(struct asyncore_dispatcher *d, const void *data, size_
 int asyncore_dispatcher_with_send_send(struct asyncore_dispatcher *d, const void *data, size_t len)
 {
     struct channel *c = channel_of(d);
-    bool at_once = d->connected && len <= SEND_SIZE && asyncore_out_buffer_length(d) == 0;
+    bool at_once;
     int r;
 
     if (!c->socket)
         return dispatcher_without_socket(c);
-    r = d->debug ? log_sending(d, data, len) : 0;
+    r = d->debug ? log_sending(d, data, len) : 0; /* which may close d */
     if (r < 0)
         return r;
+    at_once = c->socket && d->connected && len <= SEND_SIZE && asyncore_out_buffer_length(d) == 0;
     if (at_once && !has_reserve(d->map))
         return -ENOMEM;
     r = at_once ? send_and_queue(d, data, len) : queue_and_send(d, data, len);

@@ -147,6 +147,14 @@ static bool writes_at_once(struct channel *c)
     return at_once;
 }
 
+/* Of an answer that has changed before the wait. */
+static void forget_marks(struct channel *c)
+{
+    if ((c->ready & ASYNCORE_WRITE) && !(c->armed & ASYNCORE_WRITE))
+        c->ask_write = false;
+    batch_remove(c);
+}
+
 static int watch(struct channel *c, unsigned want)
 {
     bool use_poll = dispatcher_of(c)->map->batch->use_poll;
@@ -155,6 +163,8 @@ static int watch(struct channel *c, unsigned want)
     unsigned mask = 0;
     int r = 0;
 
+    if (c->batch && c->batch == dispatcher_of(c)->map->batch)
+        forget_marks(c);
     c->want = (uint8_t)want;
     if (c->always) {
         if (want)
@@ -175,6 +185,18 @@ static int watch(struct channel *c, unsigned want)
     if (expt != c->expt_armed)
         r = expt_watch(c, expt);
     return r == 0 && mask != c->armed ? arm(c, mask) : r;
+}
+
+/* A descriptor that was closed behind our back is what poll(2) calls POLLNVAL. */
+static int watch_or_hang_up(struct channel *c, unsigned want)
+{
+    int r = watch(c, want);
+
+    if (r == 0 || fcntl(c->socket->fd, F_GETFD) >= 0)
+        return r;
+    batch_remove(c);
+    batch_mark(c, READY_HANGUP);
+    return 0;
 }
 
 /* What the channel wants, or an error of its predicates. */
@@ -200,7 +222,6 @@ static int ask(struct channel *c, uint64_t last)
 {
     const struct asyncore_map *map = dispatcher_of(c)->map;
     int want = interest(c);
-    int r;
 
     if (want < 0)
         return want;
@@ -210,13 +231,7 @@ static int ask(struct channel *c, uint64_t last)
         channel_touch(c);
         return 0;
     }
-    r = watch(c, (unsigned)want);
-    if (r < 0 && fcntl(c->socket->fd, F_GETFD) < 0) {
-        batch_remove(c);
-        batch_mark(c, READY_HANGUP); /* closed behind our back: what poll(2) calls POLLNVAL */
-        return 0;
-    }
-    return r;
+    return watch_or_hang_up(c, (unsigned)want);
 }
 
 /* late: of those whose turn was over when they were touched, too. */
@@ -287,7 +302,7 @@ static int watch_again(struct asyncore_map *map)
         int r = 0;
 
         if (c->order <= map->batch->last) {
-            r = watch(c, c->want);
+            r = watch_or_hang_up(c, c->want);
         } else {
             watch_none(c);
             channel_touch(c);
@@ -327,6 +342,8 @@ void watch_restore_answers(struct asyncore_map *map, struct answer *answers)
             a++; /* it has gone */
         if (a && a->order == c->order)
             c->want = a->want;
+        if (c->order > map->asking)
+            channel_touch(c); /* its turn is still to come */
     }
     free(answers);
 }

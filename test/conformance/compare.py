@@ -6,6 +6,7 @@ At a difference it shows the smallest scenario that it finds to differ, and the 
 import argparse
 import concurrent.futures
 import difflib
+import itertools
 import os
 import re
 import subprocess
@@ -59,14 +60,15 @@ class Comparer:
         return list(zip(self.oracle.traces(plans, seconds), self.replay.traces(plans, seconds)))
 
     def compare(self, plans):
-        """How many, of those that differ the scenario and its two traces, and the names of those
-        that do not a second time: the kernel can give a port again that a channel remembers."""
+        """How many, of those that differ the scenario and its two traces, and a word on those that
+        do not a second time: the kernel can give a port again that a channel remembers."""
         found = [(plan, traces) for plan, traces in zip(plans, self.both(plans)) if differ(traces)]
         if not found:
             return len(plans), [], []
         again = {plan.name for plan, traces in zip(plans, self.both(plans)) if differ(traces)}
         return (len(plans), [(plan, traces) for plan, traces in found if plan.name in again],
-                [plan.name for plan, _ in found if plan.name not in again])
+                [f"{plan.name} ({first_difference(traces)})" for plan, traces in found
+                 if plan.name not in again])
 
     def shrink(self, plan, traces):
         """A smaller scenario that differs, and its traces."""
@@ -85,6 +87,11 @@ class Comparer:
 
 def differ(traces):
     return traces[0] != traces[1] or any(map(side.ended_badly, traces))
+
+
+def first_difference(traces):
+    return " / ".join(next((pair for pair in itertools.zip_longest(*traces, fillvalue="")
+                            if pair[0] != pair[1]), ("", "")))
 
 
 def kind(traces):
@@ -172,8 +179,8 @@ def compare(comparer, chunks, keep_going):
             break
     if len(different) > MAX_SHOWN:
         print("=== and", *different[MAX_SHOWN:MAX_SHOWN + MAX_NAMES])
-    if once:
-        print("=== different once, and not again:", *once)
+    for what in once:
+        print("=== different once, and not again:", what)
     print(f"compared {compared}, different {len(different)}")
     steady = len(once) <= 1 + compared * MAX_ONCE
     return 0 if compared and not different and steady else 1

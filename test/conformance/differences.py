@@ -84,7 +84,9 @@ def take_notes():
     @patch(dispatcher, "add_channel")
     def add_channel(original, channel, map=None):
         members = channel._map if map is None else map
-        note(channel).entries += members.get(channel._fileno) is not channel
+        if members.get(channel._fileno) is not channel:
+            note(channel).entries += 1
+            note(channel).resumes = 0
         note(channel).watched = set()
         note(channel).asks_write = note(channel).lost = False
         original(channel, map)
@@ -92,6 +94,7 @@ def take_notes():
     def new_socket(original, channel, *args):
         note(channel).sockets += 1
         note(channel).closed = note(channel).created = note(channel).ask_write = False
+        note(channel).told = False
         original(channel, *args)
 
     patch(dispatcher, "set_socket")(new_socket)

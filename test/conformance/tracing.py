@@ -61,7 +61,7 @@ def normalise(text):
     """Takes out what is Python's alone, and what differs from run to run: replay.c does the same.
     README.md lists it."""
     text = re.sub(r" at 0x[0-9a-f]+>", ">", text)
-    text = re.sub(r"((?:127\.0\.0\.1|localhost|::1)(?::|', ))[1-9][0-9]*", r"\1PORT", text)
+    text = re.sub(r"((?:127\.0\.0\.1|0\.0\.0\.0|localhost|::1|::)(?::|', ))[1-9][0-9]*", r"\1PORT", text)
     if kernel.directory:
         text = text.replace(kernel.directory, "DIR")
     return re.sub(r" \(<class '([\w.]+)'>:(.*?) ?\[[^ ]+\|.*\]\)$", _error_of_report, text,

@@ -17,7 +17,8 @@ MAPS = 4
 MAX_CALLS = 2000  # of methods: then a scenario is stopped
 MAX_DEPTH = 40  # of methods that call each other: then ExitNow
 
-LOREM = os.path.join(os.path.dirname(__file__), "../../demo/lorem.txt")
+with open(os.path.join(os.path.dirname(__file__), "../../demo/lorem.txt"), "rb") as lorem:
+    LOREM = lorem.read()
 
 # --- channels ------------------------------------------------------------------------------------
 
@@ -287,8 +288,7 @@ class World:
         if word == "it":
             return frame.it
         if word == "lorem":
-            with open(LOREM, "rb") as lorem:
-                return lorem.read()
+            return LOREM
         if word == "buffer":
             return sender.scenario_buffer[:int(size[0]) if size else None]
         return pattern(sender.scenario_sent if not isinstance(sender, Raw) else sender.sent,

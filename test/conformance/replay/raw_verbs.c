@@ -51,17 +51,24 @@ static void add_pattern(struct bytes *data, size_t offset, size_t length)
         bytes_add(data, &pattern[(offset + i) % (sizeof pattern - 1)], 1);
 }
 
-static void add_lorem(struct bytes *data)
+static struct bytes lorem;
+
+void verbs_prepare(void)
 {
     char part[4096];
-    FILE *lorem = fopen(LOREM, "r");
+    FILE *file = fopen(LOREM, "r");
     size_t n;
 
-    if (!lorem)
+    if (!file)
         mistake("cannot open %s", LOREM);
-    while ((n = fread(part, 1, sizeof part, lorem)) > 0)
-        bytes_add(data, part, n);
-    fclose(lorem);
+    while ((n = fread(part, 1, sizeof part, file)) > 0)
+        bytes_add(&lorem, part, n);
+    fclose(file);
+}
+
+void verbs_end(void)
+{
+    bytes_clear(&lorem);
 }
 
 static int add_buffer(struct turn *turn, const char *size, struct bytes *data)
@@ -88,7 +95,7 @@ int turn_data(struct turn *turn, action_list words, struct bytes *data)
     else if (strcmp(words[0], "it") == 0)
         bytes_add(data, bytes_text(&turn->frame->it), turn->frame->it.length);
     else if (strcmp(words[0], "lorem") == 0)
-        add_lorem(data);
+        bytes_add(data, lorem.data, lorem.length);
     else if (strcmp(words[0], "buffer") == 0)
         return add_buffer(turn, words[1], data);
     else

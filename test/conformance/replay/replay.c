@@ -4,6 +4,7 @@
 #include "kernel.h"
 #include "scenario.h"
 #include "trace.h"
+#include "verbs.h"
 #include "world.h"
 
 #include <stdlib.h>
@@ -41,10 +42,12 @@ int main(int argc, char **argv)
 {
     kernel_prepare();
     trace_prepare();
+    verbs_prepare();
     if (argc < 2)
         play_file(stdin, "scenario", strlen("scenario"));
     for (int i = 1; i < argc; i++)
         play_path(argv[i]);
+    verbs_end();
     kernel_end();
     return EXIT_SUCCESS;
 }

@@ -132,7 +132,8 @@ static size_t normal_pointer(struct bytes *out, const char *text)
 
 static size_t normal_port(struct bytes *out, const char *text)
 {
-    static const char *const hosts[] = {"127.0.0.1:", "127.0.0.1', ", "::1', "};
+    static const char *const hosts[] = {
+        "127.0.0.1:", "127.0.0.1', ", "0.0.0.0:", "0.0.0.0', ", "::1', ", "::', "};
 
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
         size_t length = strlen(hosts[i]);
