@@ -37,6 +37,7 @@ void batch_mark(struct channel *c, unsigned ready)
     }
     c->ready |= (uint8_t)ready;
     batch->ready |= ready;
+    batch->has_file |= c->is_file;
 }
 
 /* One ascending run of the list, cut off; *rest is what follows it. */

@@ -47,7 +47,7 @@ int channel_drop_socket(struct channel *c, bool detach)
     batch_remove(c);
     c->socket = NULL;
     c->generation++;
-    c->ask_write = c->paused = c->told = c->expt_over = false;
+    c->ask_write = c->paused = c->told = false;
     r = detach ? s->cls->detach(s) : s->cls->close(s);
     if (HAS(s->cls, free))
         s->cls->free(s);
@@ -265,7 +265,6 @@ int asyncore_connect(struct asyncore_dispatcher *d, const struct sockaddr *addr,
         return r;
     d->connected = false;
     d->connecting = true;
-    c->expt_over = false;
     channel_touch(c);
     do
         r = syscall_result(connect(asyncore_fileno(d), addr, addrlen));

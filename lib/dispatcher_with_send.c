@@ -69,7 +69,8 @@ int asyncore_initiate_send(struct asyncore_dispatcher *d)
 {
     struct channel *c = channel_of(d);
     struct evbuffer_iovec pieces[16];
-    struct iovec iov[16] = {{.iov_len = 0}}; /* an empty queue is sent too: it may be the end */
+    char none[1];
+    struct iovec iov[16] = {{.iov_base = none}}; /* an empty queue is sent too: it may be the end */
     size_t offered = 0;
     int n = 0, sent;
 

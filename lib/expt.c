@@ -26,13 +26,11 @@ static void on_expt(evutil_socket_t fd, short what, void *arg)
     for (int i = 0; i < n; i++) {
         struct channel *c = events[i].data.ptr;
 
-        if (events[i].events & EPOLLPRI) {
-            batch_mark(c, READY_EXPT);
-        } else {
-            /* HUP and ERR come unasked, and stay; the channel's own events tell of them. */
-            c->expt_over = true;
-            (void)expt_watch(c, false);
-        }
+        if (!(events[i].events & EPOLLPRI))
+            continue; /* HUP and ERR come unasked; the channel's own events tell of them */
+        c->expt_fired = true;
+        channel_touch(c);
+        batch_mark(c, READY_EXPT);
     }
 }
 
@@ -92,12 +90,16 @@ static void expt_restart(struct asyncore_map *map)
     }
 }
 
+/* Edge-triggered, for a hang-up stays: data that stays is told of again because c, which fired, is
+ * watched anew when it is asked. */
 int expt_watch(struct channel *c, bool on)
 {
     struct asyncore_map *map = dispatcher_of(c)->map;
-    struct epoll_event event = {.events = EPOLLPRI, .data.ptr = c};
+    struct epoll_event event = {.events = EPOLLPRI | EPOLLET, .data.ptr = c};
+    const bool was_armed = c->expt_armed;
     int r;
 
+    c->expt_fired = false;
     if (!on) {
         r = epoll_ctl(map->expt_fd, EPOLL_CTL_DEL, c->socket->fd, &event);
         c->expt_armed = false;
@@ -109,10 +111,11 @@ int expt_watch(struct channel *c, bool on)
     }
     r = expt_open(map); /* again, if it was started over */
     if (r == 0)
-        r = epoll_ctl(map->expt_fd, EPOLL_CTL_ADD, c->socket->fd, &event);
+        r = epoll_ctl(map->expt_fd, was_armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c->socket->fd,
+                      &event);
     if (r < 0)
         return -errno;
     c->expt_armed = true;
-    map->expt_count++;
+    map->expt_count += !was_armed;
     return 0;
 }

@@ -22,9 +22,9 @@ struct file_wrapper {
     bool was_blocking; /* and is to be again */
 };
 
-static struct file_wrapper *wrapper_of(const struct asyncore_socket *s)
+static struct file_wrapper *wrapper_of(struct asyncore_socket *s)
 {
-    return (struct file_wrapper *)(uintptr_t)s;
+    return (struct file_wrapper *)(void *)s;
 }
 
 static int file_recv(struct asyncore_socket *s, void *buf, size_t len, int flags)
@@ -162,7 +162,7 @@ int file_wrapper_set_nonblocking(struct asyncore_socket *s)
 /* epoll refuses regular files, directories and some devices, and libevent would print a warning:
  * an epoll descriptor of no further use says so quietly. Where there is no descriptor left for it,
  * the type of the file has to do. */
-int file_is_always_ready(const struct asyncore_socket *s)
+int file_is_always_ready(struct asyncore_socket *s)
 {
     const mode_t type = wrapper_of(s)->type;
     struct epoll_event event = {.events = 0};

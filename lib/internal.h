@@ -75,7 +75,7 @@ struct channel {
     bool asked : 1;      /* predicates of its own: asked in every pass */
     bool on_change : 1;  /* predicates of its own: asked after changes */
     bool changed : 1;    /* on the map's list of that name */
-    bool late : 1;       /* ... since one behind it was asked */
+    bool late : 1;       /* ... by a channel behind it that was asked: its turn is over */
     bool closed : 1;     /* since close, until it gets another socket */
     bool stream : 1;     /* a stream socket */
     bool created : 1;    /* ... of create_socket, not watched until it is going somewhere */
@@ -86,7 +86,7 @@ struct channel {
     bool ask_write : 1;  /* the kernel is asked before the next handle_write */
     bool expt : 1;       /* its class looks at out-of-band data */
     bool expt_armed : 1; /* ... which is watched for */
-    bool expt_over : 1;  /* ... but its socket was hung up */
+    bool expt_fired : 1; /* ... and was there */
     bool paused : 1;     /* a listener that waits for descriptors */
     bool told : 1;       /* ... and has logged that */
 };
@@ -137,8 +137,8 @@ struct batch {
     struct channel *next; /* of the walk that serves it */
     unsigned ready;       /* all that any of them was ready for */
     bool sorted;
+    bool has_file;
     bool served;         /* its dispatch has begun */
-    uint64_t last;       /* the order of the last channel that is asked for it; 0: not yet known */
     bool use_poll;       /* it is served in poll's way */
     struct batch *outer; /* of the pass in one of whose handlers this one runs */
 };
@@ -289,7 +289,7 @@ extern const struct asyncore_socket_class plain_socket_class;
 extern const struct asyncore_socket_class file_wrapper_class;
 int socket_sendv(struct asyncore_socket *s, const struct iovec *iov, int count);
 /* 1: the descriptor cannot be watched and is always ready; 0: it can; or a negative errno. */
-int file_is_always_ready(const struct asyncore_socket *s);
+int file_is_always_ready(struct asyncore_socket *s);
 /* Sets O_NONBLOCK until the wrapper is closed, where that makes a difference. */
 int file_wrapper_set_nonblocking(struct asyncore_socket *s);
 

@@ -99,7 +99,7 @@ struct wait {
     int64_t timeout;
     int64_t deadline; /* 0: not yet known, it counts from the first wait */
     bool exact;       /* the timeout counts even if nobody could tell */
-    bool again;       /* nobody need be asked: nothing has happened */
+    bool early;       /* libevent's clock is coarse: its timer came before the deadline */
 };
 
 /* Without channels whose answer could change unseen, and with everyone asked, a longer wait makes
@@ -131,7 +131,9 @@ static int ask(struct asyncore_map *map)
 
 static int wait_once(struct asyncore_map *map, struct wait *wait)
 {
-    int64_t left = TAILQ_EMPTY(&map->batch->channels) ? time_left(map, wait) : 0;
+    const bool ready = !TAILQ_EMPTY(&map->batch->channels);
+    const int64_t left = ready ? 0 : time_left(map, wait);
+    const bool is_over = !ready && left == 0;
     int r = 0;
 
     if (left == FOREVER)
@@ -147,23 +149,22 @@ static int wait_once(struct asyncore_map *map, struct wait *wait)
         return STOPPED;
     if (!TAILQ_EMPTY(&map->batch->channels)) {
         watch_verify(map);
-        wait->again = TAILQ_EMPTY(&map->batch->channels);
-        return wait->again;
+        return TAILQ_EMPTY(&map->batch->channels) && !is_over;
     }
-    /* libevent's clock is coarse: its timer may come early. */
-    wait->again = map->timer_fired && now_ns() < wait->deadline;
-    return left != 0 && (wait->again || !map->timer_fired);
+    wait->early = map->timer_fired && now_ns() < wait->deadline;
+    return left != 0 && (wait->early || !map->timer_fired);
 }
 
 /* Fills the batch: waits until a channel is ready, the time is up, the map has emptied, or the
- * loop is to stop. The base's other events run meanwhile, and then everyone is asked again. */
+ * loop is to stop. The base's other events run meanwhile, and then everyone is asked again; not so
+ * when it was only the timer, and early. */
 static int gather(struct asyncore_map *map, int64_t timeout, bool exact)
 {
     struct wait wait = {.timeout = timeout, .exact = exact};
     int r;
 
     do {
-        r = wait.again ? 0 : ask(map);
+        r = wait.early ? 0 : ask(map);
         if (r == 0 && map->length == 0)
             return 0;
         if (r == 0)

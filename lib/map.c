@@ -276,8 +276,6 @@ void map_place(struct channel *c, enum place place)
     if (place == PLACE_IN_MAP) {
         map->length++;
         c->order = ++map->last_order;
-        if (map->waiting)
-            map->batch->last = c->order; /* the host's: it is asked before the wait goes on */
         if (c->asked || c->always)
             TAILQ_INSERT_TAIL(&map->asked, c, in_asked);
     }

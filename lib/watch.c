@@ -30,11 +30,9 @@ static unsigned wanted(const struct channel *c, unsigned direction)
 
 static void on_ready(struct channel *c, unsigned direction)
 {
-    const struct asyncore_map *map = dispatcher_of(c)->map;
     unsigned ready = direction;
 
-    /* Who came in after everyone was asked may have been watched by a nested pass. */
-    if (!map->waiting || c->order > map->batch->last) {
+    if (!dispatcher_of(c)->map->waiting) {
         watch_none(c);
         channel_touch(c);
         return;
@@ -136,6 +134,20 @@ static int arm(struct channel *c, unsigned mask)
 
 /* --- interest -------------------------------------------------------------------------------- */
 
+/* What poll(2) says of writing. */
+static short look_at_write(const struct channel *c)
+{
+    struct pollfd fd = {.fd = c->socket->fd, .events = POLLOUT};
+
+    return poll(&fd, 1, 0) > 0 ? fd.revents : 0;
+}
+
+/* epoll tells of a pipe's hang-up whoever asks; to select that is nothing to write. */
+static bool is_hung_up(const struct channel *c)
+{
+    return c->is_file && !dispatcher_of(c)->map->batch->use_poll && look_at_write(c) == POLLHUP;
+}
+
 /* A connected stream socket is written to without asking the kernel first, once: only a send that
  * took everything makes it so again. While the event is armed for good reason it stays. */
 static bool writes_at_once(struct channel *c)
@@ -144,7 +156,8 @@ static bool writes_at_once(struct channel *c)
         dispatcher_of(c)->connected && c->stream && !c->ask_write && !(c->armed & ASYNCORE_WRITE);
 
     c->ask_write = true;
-    return at_once;
+    /* Not even once in poll's way. */
+    return at_once && (!dispatcher_of(c)->map->batch->use_poll || look_at_write(c));
 }
 
 /* Of an answer that has changed before the wait. */
@@ -159,7 +172,7 @@ static int watch(struct channel *c, unsigned want)
 {
     bool use_poll = dispatcher_of(c)->map->batch->use_poll;
     unsigned expt_needs = ASYNCORE_READ | (use_poll ? 0 : ASYNCORE_WRITE);
-    bool expt = c->expt && !c->expt_over && (want & expt_needs);
+    bool expt = c->expt && (want & expt_needs);
     unsigned mask = 0;
     int r = 0;
 
@@ -180,9 +193,9 @@ static int watch(struct channel *c, unsigned want)
         c->ask_write = false;
     else if (writes_at_once(c))
         batch_mark(c, ASYNCORE_WRITE);
-    else
+    else if (!is_hung_up(c))
         mask |= wanted(c, ASYNCORE_WRITE);
-    if (expt != c->expt_armed)
+    if (expt != c->expt_armed || c->expt_fired)
         r = expt_watch(c, expt);
     return r == 0 && mask != c->armed ? arm(c, mask) : r;
 }
@@ -294,14 +307,14 @@ static void change_mode(struct asyncore_map *map)
 
 /* A predicate ran a pass of its own, which has used up what was ready at once, and may have watched
  * who is not to be asked yet. */
-static int watch_again(struct asyncore_map *map)
+static int watch_again(struct asyncore_map *map, uint64_t last)
 {
     struct channel *c;
 
     TAILQ_FOREACH (c, &map->channels, in_place) {
         int r = 0;
 
-        if (c->order <= map->batch->last) {
+        if (c->order <= last) {
             r = watch_or_hang_up(c, c->want);
         } else {
             watch_none(c);
@@ -350,13 +363,10 @@ void watch_restore_answers(struct asyncore_map *map, struct answer *answers)
 
 int watch_ask(struct asyncore_map *map)
 {
+    const uint64_t last = map->last_order;
     const unsigned passes = map->passes;
-    uint64_t last;
     int r;
 
-    if (map->batch->last == 0)
-        map->batch->last = map->last_order;
-    last = map->batch->last;
     change_mode(map);
     r = map->changes > 0 ? ask_changed(map, last, true) : 0;
     if (r >= 0 && !TAILQ_EMPTY(&map->asked))
@@ -364,7 +374,7 @@ int watch_ask(struct asyncore_map *map)
     if (r >= 0 && map->changes > 0)
         r = ask_changed(map, last, false); /* what the predicates of others have touched */
     if (r >= 0 && map->passes != passes)
-        r = watch_again(map);
+        r = watch_again(map, last);
     return r < 0 || map->expt_count == 0 ? r : expt_arm(map);
 }
 
@@ -434,16 +444,14 @@ static void verify(struct channel *c, short revents, bool use_poll)
     /* Readiness of a socket object of its own mind is not the descriptor's. */
     if (c->own_mind)
         marks |= c->ready & READ_WRITE;
-    if (((c->ready & ~marks) & ASYNCORE_WRITE) && arm(c, c->armed | wanted(c, ASYNCORE_WRITE)) < 0)
-        channel_touch(c); /* taken to be writable and is not: the kernel is asked */
     if (marks == 0) {
         batch_remove(c);
-        if (revents & POLLHUP) {
-            watch_none(c); /* epoll tells of it all the time, select does not */
-            channel_touch(c);
-        }
+        watch_none(c); /* until it is asked again */
+        channel_touch(c);
         return;
     }
+    if ((c->ready & ~marks) & ASYNCORE_WRITE)
+        channel_touch(c);
     c->ready = (uint8_t)marks;
     c->batch->ready |= marks;
 }
@@ -457,7 +465,7 @@ void watch_verify(struct asyncore_map *map)
     struct channel *channels[CHUNK];
     struct channel *c = TAILQ_FIRST(&map->batch->channels);
 
-    if (!map->batch->use_poll && !(map->batch->ready & ASYNCORE_WRITE))
+    if (!map->batch->use_poll && !(map->batch->has_file && (map->batch->ready & ASYNCORE_WRITE)))
         return;
     while (c) {
         nfds_t n = 0;

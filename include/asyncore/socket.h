@@ -33,7 +33,8 @@ struct asyncore_socket_class {
     int (*recv)(struct asyncore_socket *s, void *buf, size_t len, int flags);
 
     /* Required. The count taken, which may be less than len; -EAGAIN when nothing can be taken
-     * now. Must not raise SIGPIPE. flags as of send(2). */
+     * now. len may be 0: to find out whether the connection is over. Must not raise SIGPIPE. flags
+     * as of send(2). */
     int (*send)(struct asyncore_socket *s, const void *buf, size_t len, int flags);
 
     /* Optional: send of count buffers at once; otherwise send is called for the first. */

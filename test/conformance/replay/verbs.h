@@ -22,11 +22,11 @@ struct verb {
 /* They end with an empty one. */
 extern const struct verb global_verbs[];
 extern const struct verb raw_verbs[];
+extern const struct verb channel_verbs[];
+
 /* Reads what the verbs need, once; and lets go of it. */
 void verbs_prepare(void);
 void verbs_end(void);
-
-extern const struct verb channel_verbs[];
 
 /* NULL: the table has none of that name. */
 const struct verb *verb_find(const struct verb *table, const char *name);
