@@ -142,7 +142,7 @@ class Observer:
         known = self.sockets.get(channel)
         if known is None or known.sock() is not channel.socket:
             # Once closed, a socket does not tell any more whether it was one of a pair.
-            kind = kind_of(fd) if fd >= 0 else "unseen"
+            kind = name_of(lambda: kind_of(fd)) or "unseen"
             known = Socket(channel.socket, kind, known.number + 1 if known else 1)
             self.sockets[channel] = known
         return known.kind, self.phase(known, fd, flags)

@@ -139,7 +139,7 @@ class Answer:
     def end(self, turn, writable):
         self.connected = self.channel.connected
         self.heeded = {direction for direction in (READ, WRITE, EXCEPTION)
-                       if all(rule(turn, self.channel, direction) for rule in answer_rules)}
+                       if turn.may(answer_rules, self.channel, direction)}
         self.wants_write = writable and not self.channel.accepting and WRITE in self.heeded
         if note(self.channel).entries == self.entries:
             for hook in answer_hooks:
@@ -153,15 +153,14 @@ class Pass:
         self.asked = {}  # descriptor: answer
         self.used_up = set()  # descriptors, by nested passes
 
-    def may(self, rules, fd, direction=None):
-        channel = self.members.get(fd)
-        return channel is not None and all(rule(self, channel, direction) for rule in rules)
+    def may(self, rules, channel, direction=None):
+        return all(rule(self, channel, direction) for rule in rules)
 
     def wait(self, wanted, timeout, look):
         """What is ready, as look(descriptors, timeout) says it: in select's way a dictionary of
         lists, in poll's way one of flags."""
         watched = {direction: [fd for fd in fds if direction in self.asked[fd].heeded
-                               and self.may(watch_rules, fd, direction)]
+                               and self.may(watch_rules, self.asked[fd].channel, direction)]
                    for direction, fds in wanted.items()}
         at_once = [item for rule in ready_at_once for item in rule(self, watched)]
         change = min((seconds for rule in changes_of_mind if (seconds := rule(self)) is not None),
@@ -199,7 +198,7 @@ class Asked(View):
         self.fd = fd
 
     def ask(self, predicate, direction):
-        return all(rule(self.turn, self.viewed, direction) for rule in ask_rules) and predicate()
+        return self.turn.may(ask_rules, self.viewed, direction) and predicate()
 
     def readable(self):
         return self.ask(self.viewed.readable, READ)
@@ -226,7 +225,8 @@ class Members:
             yield fd, Asked(self.turn, fd, answer.channel)
 
     def get(self, fd):
-        return self.turn.members.get(fd) if self.turn.may(serve_rules, fd) else None
+        channel = self.turn.members.get(fd)
+        return channel if channel is not None and self.turn.may(serve_rules, channel) else None
 
 
 class Flags(int):
@@ -324,8 +324,9 @@ def difference_hang_up_after_data():
 
 
 def difference_closed_channel():
-    """a channel closed earlier in the pass still gets the rest of its events, and what is called on
-    it calls handle_close again | nothing is called on a closed channel; send and recv return 0"""
+    """a channel closed earlier in the pass still gets the rest of its events, what is called on it
+    calls handle_close again, and close_all calls its close | nothing is called on a closed channel;
+    send and recv return 0"""
     flag_rules.append(lambda channel, flags, mask, first: note(channel).sockets == first)
 
     def unless_closed(channel, handler):
@@ -376,8 +377,8 @@ def difference_closed_channel():
 
 
 def difference_closed_while_asked():
-    """a channel that a predicate of another takes out of the map is asked all the same, and, when
-    it was closed, ends the loop with EBADF | it is not asked"""
+    """a channel that a predicate of another takes out of the map is asked all the same, and waited
+    for; if it was closed the loop ends with EBADF | it is not asked, nor waited for"""
     def still_there(turn, channel, direction):
         return any(answer.channel is channel and note(channel).entries == answer.entries
                    and turn.members.get(fd) is channel for fd, answer in turn.asked.items())
@@ -430,6 +431,21 @@ def difference_replaced_socket():
     patch(asyncore.file_dispatcher, "set_file")(replace)
 
 
+def difference_moved_channel():
+    """add_channel after del_channel puts the channel under None into the map, and the loop fails;
+    add_channel(other) leaves it in the first map, too | it comes back; it is moved"""
+    @patch(dispatcher, "add_channel")
+    def add_channel(original, channel, map=None):
+        members = channel._map if map is None else map
+        if not has_socket(channel):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if members is not channel._map:
+            channel.del_channel()
+            channel._map = members
+        channel._fileno = channel.socket.fileno()
+        original(channel, members)
+
+
 def difference_accept_without_descriptors():
     """accept failing with EMFILE, ENFILE, ENOBUFS or ENOMEM closes the listener | it logs that once
     and does not accept for a moment"""
@@ -461,9 +477,20 @@ def difference_accept_without_descriptors():
                     if note(channel).resumes > now), default=None)
 
 
+def difference_accepted_socket():
+    """the socket that accept returns is blocking | non-blocking, as a channel makes it anyway"""
+    @patch(dispatcher, "accept")
+    def accept(original, channel):
+        pair = original(channel)
+        if pair:
+            pair[0].setblocking(False)
+        return pair
+
+
 def difference_half_dead_peer():
     """an accepted socket whose peer is gone already makes getpeername fail, and the channel spins |
-    it is connected, with accept's address"""
+    given to a channel of the listener's map by the handler that accepted it, while the listener is
+    open, it is connected, with accept's address (inet only: Unix sockets remember their peer)"""
     last = {}
 
     @patch(dispatcher, "accept")

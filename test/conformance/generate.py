@@ -43,7 +43,8 @@ EVERY = {
     "handle_connect_event": ((5, "super"), (1, "super; put 3"), (1, "set connected 1")),
     "handle_read": ((5, "recv 100"), (3, "recv 8192; if it send it"), (2, "recv 3"),
                     (2, "recv 8192; if it put it"), (1, "recv 5; if it recv 5"), (1, "super"),
-                    (1, "recv 50; close"), (1, "recv 50; unless it log \"end\""), (1, "")),
+                    (1, "recv 50; close"), (1, "recv 50; unless it log \"end\""), (1, ""),
+                    (0.5, "recv 0")),
     "handle_write": ((4, "send buffer"), (2, "send buffer 2"), (2, "send 4"), (2, "super"),
                      (1, "send \"last\"; close"), (1, "send 1000"), (1, "")),
     "handle_expt": ((3, "super"), (1, "recv 10"), (1, "close"), (1, "")),
@@ -57,7 +58,7 @@ EVERY = {
     "recv": ((6, "super"), (1, "super; log \"received\""), (1, "")),
     "close": ((6, "super"), (1, "log \"closing\"; super"), (1, "super; log \"closed\""), (1, "")),
     "log": ((3, "super"), (1, "")),
-    "log_info": ((3, "super"), (1, ""), (1, "super; log \"info\"")),
+    "log_info": ((6, "super"), (2, ""), (2, "super; log \"info\""), (1, "close")),
 }
 
 # For a class of sockets only, or of dispatcher_with_send.
@@ -140,10 +141,8 @@ class Writer:
             self.wander()
         for _ in range(dice.weighted((4, 1), (4, 3), (3, 5), (1, 8))):
             self.happen()
-        if dice.chance(4):
-            self.add_certain()
-        elif dice.chance(2):
-            self.add_loss()
+        dice.weighted((86, lambda: None), (4, self.add_certain), (3, self.add_loss),
+                      (4, self.add_queue), (3, self.add_mixed))()
         if dice.chance(30):
             self.add_steps(self.some_pass())
         self.drop_unused_classes()
@@ -299,7 +298,7 @@ class Writer:
         """On itself."""
         dice = self.dice
         actions = ["put 20", "repr", "state", "ignore", "ignore warning info", "send 10",
-                   "recv 10", "recv 1", 'log "wild"', 'log_info "wild" ' + dice.one(
+                   "recv 10", "recv 1", "recv 0", 'log "wild"', 'log_info "wild" ' + dice.one(
                        "info", "warning", "error"), "set debug 1", "set closing 1", "map",
                    "send 0"]
         if not actor.is_file:
@@ -331,7 +330,7 @@ class Writer:
         if method == "send":
             return f"{prefix}send " + dice.one("0", "3", "100", '"direct"', "buffer")
         if method == "recv":
-            return f"{prefix}recv " + dice.one("1", "10", "8192")
+            return f"{prefix}recv " + dice.one("0", "1", "10", "8192")
         if method == "log":
             return f'{prefix}log "direct"'
         if method == "log_info":
@@ -444,37 +443,107 @@ class Writer:
                        dice.one(f"{member.name}.create", "map", f"dial q5 {member.listener}"),
                        a_pass(dice, member.where), "relent")
 
-    def add_plain(self, kind):
-        """A channel of its own, in a map of its own, of a class that does what one expects."""
-        actor = self.add_actor(self.dice.one("dispatcher", "dispatcher_with_send"))
-        actor.set("handle_read", scenario.EVERY_CALL, "recv 100")
-        actor.set("handle_close", scenario.EVERY_CALL, "close")
-        if self.dice.chance(50):
-            actor.set("writable", scenario.EVERY_CALL, "return 0")
-        self.add_steps(f"{kind} z1 z2", f"adopt z {actor.name} z1{RESERVED}")
+    # Scenes: with channels of their own, of classes that do what one expects
+
+    def add_plain(self, kind, name="z", where=RESERVED, super_name=None, **methods):
+        dice = self.dice
+        actor = self.add_actor(super_name or dice.one("dispatcher", "dispatcher_with_send"))
+        methods = {"handle_read": "recv 100", "handle_close": "close", **methods}
+        if "writable" not in methods and not super_name and dice.chance(50):
+            methods["writable"] = "return 0"
+        for method, body in methods.items():
+            actor.set(method, scenario.EVERY_CALL, body)
+        self.add_steps(f"{kind} {name}1 {name}2", f"adopt {name} {actor.name} {name}1{where}")
+        return actor
 
     def add_loss(self):
-        """Nothing else may happen as long as the descriptor could become another's."""
+        """Nothing may get a descriptor as long as the lost one's number could become its."""
         dice = self.dice
-        self.add_plain(dice.one("tcp", "unix", "socketpair"))
-        self.add_steps("z.lose", dice.one(a_pass(dice, RESERVED), "z.send 3", "z.handle_read",
-                                          "z.handle_write", "z.state"), "z.close")
+        others = dice.some(("x", "y"), dice.number(0, 2))
+        for name in dice.some(("z", *others), 3):
+            methods = {"handle_expt": "super"} if dice.chance(30) else {}
+            self.add_plain(dice.one("tcp", "unix", "socketpair"), name, **methods)
+        if dice.chance(50):
+            self.add_steps(a_pass(dice, RESERVED))
+        if others and dice.chance(50):
+            self.add_steps(f"{others[0]}2.send 3")
+        self.add_steps("z.lose")
+        for _ in range(dice.number(1, 4)):
+            self.add_steps(dice.weighted(
+                (6, a_pass(dice, RESERVED)), (1, "z.send 3"), (1, "z.handle_read"),
+                (1, "z.handle_write"), (1, "z.state"), (1, "z.recv 0"),
+                *((2, f"{name}{what}") for name in others for what in (
+                    "2.send 3", "2.close", ".send 3", ".close"))))
+        self.add_steps("z.close")
 
     def add_certain(self):
         """Long waits, for what is there already, and loops that end by themselves."""
         dice = self.dice
         self.add_plain(dice.one("tcp", "unix", "socketpair"))
         mode = dice.one("select", "poll")
-        long = dice.one("none", "30")
+        long = dice.one("none", "30", "-1", "-0.5")
         self.add_steps("z2.send 10",
                        dice.one(f"loop {long} {mode} 1", f"poll {long}", f"poll2 {long}")
                        + RESERVED,
                        "z2.close", f"loop {long} {mode} none{RESERVED}")
 
+    def add_queue(self):
+        """What another channel has queued is sent by a predicate."""
+        dice = self.dice
+        kind = dice.one("tcp", "unix", "socketpair")
+        where = dice.one("", " in 1", RESERVED)
+        traced = {method: "super" for method in ("handle_write", "writable") if dice.chance(30)}
+        first = dice.chance(50)
+        if first:
+            self.add_sender(where)
+        self.add_plain(kind, where=where, super_name="dispatcher_with_send", **traced)
+        if not first:
+            self.add_sender(where)
+        if dice.chance(50):
+            self.add_steps(a_pass(dice, where))
+        if kind == "tcp" or dice.chance(50):
+            self.add_steps("z.set connected 0", "z.send 20", "z.set connected 1")
+        else:
+            self.add_steps("z.buffers 2000", "z.send 20000")
+        for _ in range(dice.number(2, 4)):
+            self.add_steps(*dice.one([], ["z2.drain"], ["z2.send 3"], ["z2.close"], ["w2.send 3"]),
+                           a_pass(dice, where))
+
+    def add_sender(self, where):
+        dice = self.dice
+        actor = self.add_plain("socketpair", "w", where)
+        body = dice.one("z.initiate_send", "try z.initiate_send", "z.send 3", "z.send 3000")
+        actor.set(dice.one("readable", "writable"),
+                  dice.one(scenario.EVERY_CALL, 1, 2), body + "; return " + dice.one("0", "1"))
+
+    def add_mixed(self):
+        """Passes of both modes, out-of-band data, and channels that only read or only write."""
+        dice = self.dice
+        where = dice.one("", " in 1", RESERVED)
+        methods = {"handle_expt": dice.weighted(*self.leaf.every("handle_expt")),
+                   "handle_write": dice.one("super", "send 3")}
+        for method in ("readable", "writable"):
+            if dice.chance(60):
+                methods[method] = dice.one("return 0", "return 0", "return 1", "super")
+        if dice.chance(30):
+            del methods["handle_expt"]
+        self.add_plain(dice.one("tcp", "tcp6"), where=where, **methods)
+        mode = dice.number(0, 1)
+        for _ in range(dice.number(2, 5)):
+            self.add_steps(*dice.weighted((3, ["z2.oob"]), (1, ["z2.send 5"]), (2, []),
+                                          (1, ["z2.oob", "z2.send 5"]), (1, ["z2.drain"]),
+                                          (1, ["try z.socket_recv 1 oob"])))
+            self.add_steps(a_pass(dice, where, MODES[mode]))
+            mode ^= dice.chance(80)
+
+    def reach(self, member):
+        debug = [f"{member.name}.set debug 1"] if self.dice.chance(6) else []
+        return member.reach() + debug
+
     def wander(self):
         """Brings the channels to their phases, with passes in between."""
         for member in self.cast:
-            self.add_steps(*member.reach())
+            self.add_steps(*self.reach(member))
             if self.dice.chance(50):
                 self.add_steps(self.some_pass())
 
@@ -485,7 +554,7 @@ class Writer:
         dice = self.dice
         target = self.cast[0]
         for member in self.cast[1:]:
-            self.add_steps(*member.reach())
+            self.add_steps(*self.reach(member))
             if dice.chance(30):
                 self.add_steps(a_pass(dice, member.where))
         turn = self.seed // len(REACHABLE)
@@ -499,19 +568,22 @@ class Writer:
         if turn % 3:
             self.call_in_loop(target, calls, MODES[turn % 3 - 1])
         else:
-            self.add_steps(*target.reach(), *calls)
+            self.add_steps(*self.reach(target), *calls)
 
     def call_in_loop(self, target, calls, mode):
         dice = self.dice
         driver = self.add_actor(dice.one("dispatcher", "dispatcher_with_send"))
         method = dice.one("readable", "writable", "handle_write", "handle_read")
         where = dice.weighted((5, " in 2"), (1, target.where))
+        if dice.chance(20):
+            calls.insert(dice.number(0, len(calls)),
+                         a_pass(dice, dice.one(where, target.where), MODES[mode == MODES[0]]))
         body = "; ".join(("try " if dice.chance(85) else "") + call for call in calls)
         driver.set(method, 1, body + ("; return 1" if method == "readable" else ""))
         if method == "handle_read":
             driver.set(method, 2, "recv 10")
         ready = ["socketpair b1 b2", f"adopt d {driver.name} b1{where}", "b2.send 3"]
-        reach = target.reach()
+        reach = self.reach(target)
         if dice.chance(50):
             self.add_steps(*ready, *reach)
         else:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs scenarios on CPython's asyncore and prints their traces.
 
-    oracle.py [--pure | --without NAME | --list] [FILE...]
+    oracle.py [--pure | --bare | --without NAME | --list] [FILE...]
 
 Without a file it reads standard input, in which scenarios begin with "scenario NAME". What we do
 differently on purpose (differences.py) is patched in, all of it, unless --pure or --without say
@@ -80,6 +80,8 @@ def main():
     parser.add_argument("--pure", action="store_true", help="CPython as it is")
     parser.add_argument("--without", action="append", default=[], metavar="NAME",
                         help="all differences but this one")
+    parser.add_argument("--bare", action="store_true",
+                        help="what the differences share, but none of them: as --pure")
     parser.add_argument("--list", action="store_true", help="print the names of the differences")
     parser.add_argument("files", nargs="*", metavar="FILE")
     options = parser.parse_args()
@@ -87,7 +89,7 @@ def main():
         print(*differences.DIFFERENCES, sep="\n")
         return
     if not options.pure:
-        differences.apply(options.without)
+        differences.apply(differences.DIFFERENCES if options.bare else options.without)
     prepare()
     for stream in (sys.stdin, sys.stdout):
         stream.reconfigure(encoding="latin-1")  # a character is a byte

@@ -111,9 +111,13 @@ def errno_of(name, message):
     """What C says where Python raises another exception than OSError: a channel has no socket, or
     has a file, which lacks a socket's methods; or there is no error that handle_error could
     report."""
-    if name == "AttributeError":
-        return errno.ENOTSOCK if re.match("'(Wrapper|file_wrapper)'", message) else errno.EBADF
-    return errno.EINVAL if name == "AssertionError" else 0
+    if name == "AttributeError" and re.match("'(Wrapper|file_wrapper)' object has no", message):
+        return errno.ENOTSOCK
+    if name == "AttributeError" and message.startswith("'NoneType' object has no attribute"):
+        return errno.EBADF
+    if name == "AssertionError" and message == "traceback does not exist":
+        return errno.EINVAL
+    return 0
 
 
 def as_errno(error, channel=None):

@@ -365,7 +365,6 @@ def do_accept(world, frame, channel, name):
     pair = channel.accept()
     if pair is None:
         return "none"
-    pair[0].setblocking(False)
     world.keep_raw(Raw(name, kind_of(pair[0]), pair[0]))
     return "a connection"
 
@@ -450,16 +449,7 @@ def do_del_channel(world, frame, channel):
 
 @verb(CHANNEL)
 def do_add_channel(world, frame, channel, *words):
-    """Puts it back, del_channel has forgotten the descriptor; or moves it to another map."""
-    fd = channel.socket.fileno()
-    if fd < 0:
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    members = asyncore.socket_map if words[1:] == ("0",) else world.members(words)
-    if members is not None and members is not channel._map:
-        channel.del_channel()
-        channel._map = members
-    channel._fileno = fd
-    channel.add_channel()
+    channel.add_channel(asyncore.socket_map if words[1:] == ("0",) else world.members(words))
 
 
 @verb(CHANNEL)
@@ -467,10 +457,7 @@ def do_set_socket(world, frame, channel, raw_name, *words):
     raw = world.find(frame, raw_name)
     if raw is None or raw.fileno() < 0:
         return "nothing"
-    members = world.members(words)
-    channel.set_socket(raw.take(), members)
-    if members is not None:
-        channel._map = members
+    channel.set_socket(raw.take(), world.members(words))
     return None
 
 

@@ -80,6 +80,10 @@ def shown_arguments(method, args):
         args = (*args, "info")[:2]
     if method in ("log", "log_info"):
         return ", ".join('"' + normalise(str(arg)) + '"' for arg in args)
+    if method == "handle_accepted":
+        with contextlib.suppress(OSError):
+            return "addr=peer" if args[0].getpeername() == args[1] else "addr=other"
+        return "addr=other"
     if method == "handle_error":
         return error_name(sys.exc_info()[1]) if sys.exc_info()[1] else "none"
     return ""

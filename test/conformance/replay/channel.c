@@ -178,6 +178,16 @@ static void show_quoted(struct bytes *out, const char *text)
     bytes_put(out, "\"");
 }
 
+/* Whether handle_accepted is given the address of its socket's peer. */
+static bool is_peer(const struct method_call *call)
+{
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+
+    return getpeername(call->sock, (struct sockaddr *)&peer, &length) == 0 &&
+           kernel_same_address(call->addr, call->addrlen, (struct sockaddr *)&peer, length);
+}
+
 static void show_arguments(struct bytes *out, struct asyncore_dispatcher *d,
                            const struct method_call *call)
 {
@@ -197,6 +207,9 @@ static void show_arguments(struct bytes *out, struct asyncore_dispatcher *d,
         show_quoted(out, call->message);
         bytes_put(out, ", ");
         show_quoted(out, call->type);
+        break;
+    case METHOD_handle_accepted:
+        bytes_put(out, is_peer(call) ? "addr=peer" : "addr=other");
         break;
     case METHOD_handle_error:
         error = asyncore_compact_traceback(d)->error;

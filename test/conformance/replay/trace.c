@@ -125,11 +125,13 @@ static FILE *log_stream(struct log *log)
     return stream;
 }
 
+static bool loses_descriptors;
+
 /* What libevent has to say, but for what it says of every descriptor that a scenario loses. */
 static void on_libevent_log(int severity, const char *message)
 {
     (void)severity;
-    if (!strstr(message, strerror(EBADF)))
+    if (!loses_descriptors || !strstr(message, strerror(EBADF)))
         fprintf(stderr, "libevent: %s\n", message);
 }
 
@@ -178,8 +180,9 @@ void trace_prepare(void)
 
 /* --- a scenario ------------------------------------------------------------------------------ */
 
-void trace_begin(const char *name)
+void trace_begin(const char *name, bool loses)
 {
+    loses_descriptors = loses;
     depth = 0;
     open_line = false;
     start_line();

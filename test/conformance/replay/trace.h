@@ -3,11 +3,13 @@
 #ifndef CONFORMANCE_TRACE_H
 #define CONFORMANCE_TRACE_H
 
+#include <stdbool.h>
+
 /* Before the first scenario: what the program prints, and SIGPIPE, become lines of the trace. */
 void trace_prepare(void);
 
-/* A scenario's trace; it may take a minute. */
-void trace_begin(const char *name);
+/* A scenario's trace; it may take a minute. loses: descriptors are closed behind libevent's back. */
+void trace_begin(const char *name, bool loses);
 void trace_end(void);
 
 void trace_line(const char *text);

@@ -470,7 +470,7 @@ void world_play(const struct scenario *plan)
     int descriptors = kernel_descriptors();
     int more;
 
-    trace_begin(plan->name);
+    trace_begin(plan->name, plan->counts_descriptors);
     make_maps(&w);
     channel_classes_make(&w);
     play_steps(&w);
