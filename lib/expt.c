@@ -113,6 +113,8 @@ int expt_watch(struct channel *c, bool on)
     if (r == 0)
         r = epoll_ctl(map->expt_fd, was_armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c->socket->fd,
                       &event);
+    if (r < 0 && errno == ENOENT) /* the number was given to another socket behind our back */
+        r = epoll_ctl(map->expt_fd, EPOLL_CTL_ADD, c->socket->fd, &event);
     if (r < 0)
         return -errno;
     c->expt_armed = true;

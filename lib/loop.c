@@ -147,6 +147,7 @@ static int wait_once(struct asyncore_map *map, struct wait *wait)
         return r;
     if (loop_is_stopped(map))
         return STOPPED;
+    wait->early = false;
     if (!TAILQ_EMPTY(&map->batch->channels)) {
         watch_verify(map);
         return TAILQ_EMPTY(&map->batch->channels) && !is_over;

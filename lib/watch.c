@@ -233,9 +233,13 @@ static int interest(struct channel *c)
 /* Who came in after last is asked in the next pass, as in Python. */
 static int ask(struct channel *c, uint64_t last)
 {
-    const struct asyncore_map *map = dispatcher_of(c)->map;
-    int want = interest(c);
+    struct asyncore_map *map = dispatcher_of(c)->map;
+    const uint64_t outer = map->asking;
+    int want;
 
+    map->asking = c->order;
+    want = interest(c);
+    map->asking = outer;
     if (want < 0)
         return want;
     if (c->place != PLACE_IN_MAP || dispatcher_of(c)->map != map)
@@ -272,7 +276,6 @@ static int ask_changed(struct asyncore_map *map, uint64_t last, bool late)
 static int ask_asked(struct asyncore_map *map, uint64_t last)
 {
     struct cursor cursor = {.next = TAILQ_FIRST(&map->asked), .outer = map->cursor};
-    const uint64_t outer = map->asking;
     int r = 0;
 
     map->cursor = &cursor;
@@ -280,15 +283,13 @@ static int ask_asked(struct asyncore_map *map, uint64_t last)
         struct channel *c = cursor.next;
 
         cursor.next = TAILQ_NEXT(c, in_asked);
-        map->asking = c->order;
         r = ask(c, last);
     }
-    map->asking = outer;
     map->cursor = cursor.outer;
     return r;
 }
 
-/* In poll's way out-of-band data is watched for with reads only. */
+/* In poll's way out-of-band data is watched for with reads only, and a file's hang-up is told. */
 static void change_mode(struct asyncore_map *map)
 {
     const bool use_poll = map->batch->use_poll;
@@ -297,10 +298,8 @@ static void change_mode(struct asyncore_map *map)
     if (map->use_poll == use_poll)
         return;
     map->use_poll = use_poll;
-    if (map->expt_fd < 0)
-        return;
     TAILQ_FOREACH (c, &map->channels, in_place) {
-        if (c->expt)
+        if (c->expt || c->is_file)
             channel_touch(c);
     }
 }

@@ -402,6 +402,85 @@ START_TEST(the_report_uses_repr_and_log_info)
 }
 END_TEST
 
+/* One that does something else before it reports. */
+struct busy {
+    struct logging base;
+};
+
+static int (*meanwhile)(struct asyncore_dispatcher *other);
+static struct asyncore_dispatcher *another;
+
+static int busy_handle_error(struct asyncore_dispatcher *d)
+{
+    (void)meanwhile(another); /* whatever comes of it */
+    return asyncore_dispatcher_handle_error(d);
+}
+
+ASYNCORE_CLASS(busy, logging, .handle_error = busy_handle_error);
+
+static int raise_and_handle(struct asyncore_dispatcher *other)
+{
+    asyncore_raise(other, -EIO, "another");
+    return asyncore_handle_error(other);
+}
+
+/* The report of an error while whose handle_error runs, another is handled, or one is forgotten. */
+static void assert_own_report(int (*what)(struct asyncore_dispatcher *other))
+{
+    struct asyncore_dispatcher *d = busy_dispatcher(busy_new(-1, NULL));
+    char expected[512];
+
+    another = new_subject(-1);
+    meanwhile = what;
+    log_result = 0;
+    ck_assert_int_eq(asyncore_read(d), 0);
+    snprintf(expected, sizeof expected,
+             "error: uncaptured python exception, closing channel [me] "
+             "(EPROTO:bad command [%s|reporter_handle_read|%d])",
+             __FILE__, raise_line);
+    ck_assert_str_eq(logged, expected);
+    ck_assert_int_eq(calls[CLOSE], 1);
+}
+
+START_TEST(an_error_handled_inside_handle_error)
+{
+    assert_own_report(raise_and_handle);
+    ck_assert_int_eq(calls[ERROR], 1);
+    ck_assert_int_eq(seen_error, -EIO);
+    ck_assert_str_eq(seen_message, "another");
+}
+END_TEST
+
+START_TEST(an_event_that_fails_inside_handle_error)
+{
+    results[READ] = -EIO;
+    assert_own_report(asyncore_read);
+    ck_assert_int_eq(calls[ERROR], 1);
+    ck_assert_int_eq(seen_error, -EIO);
+    ck_assert_str_eq(seen_function, "handle_read");
+}
+END_TEST
+
+START_TEST(a_method_that_fails_inside_handle_error)
+{
+    results[READ] = -EIO;
+    assert_own_report(asyncore_handle_read);
+    ck_assert_int_eq(calls[READ], 1);
+    ck_assert_int_eq(calls[ERROR], 0);
+}
+END_TEST
+
+START_TEST(handle_error_without_an_error)
+{
+    struct asyncore_dispatcher *d = logging_dispatcher(logging_new(-1, NULL));
+
+    logged[0] = '\0';
+    ck_assert_int_eq(asyncore_handle_error(d), -EINVAL);
+    ck_assert_str_eq(logged, "");
+    ck_assert_int_eq(calls[CLOSE], 0);
+}
+END_TEST
+
 /* --- in the loop ----------------------------------------------------------------------------- */
 
 /* A channel for which the next pass calls method; what has to stay open for that. */
@@ -931,6 +1010,10 @@ static void add_records(Suite *s)
     tcase_add_test(report, the_report_of_what_was_raised);
     tcase_add_test(report, the_report_of_what_was_returned);
     tcase_add_test(report, the_report_uses_repr_and_log_info);
+    tcase_add_test(report, an_error_handled_inside_handle_error);
+    tcase_add_test(report, an_event_that_fails_inside_handle_error);
+    tcase_add_test(report, a_method_that_fails_inside_handle_error);
+    tcase_add_test(report, handle_error_without_an_error);
 }
 
 static void add_loop(Suite *s)

@@ -118,6 +118,28 @@ START_TEST(oob_unread_stays)
 }
 END_TEST
 
+/* ... and the end of the stream behind it does not hide it. _i / 2: a hang-up, where poll's way
+ * calls handle_close too. */
+START_TEST(oob_unread_stays_after_the_end)
+{
+    make(AF_INET);
+    probe->hook[PROBE_READ] = probe->hook[PROBE_EXPT] = probe->hook[PROBE_CLOSE] = leave_it;
+    send_oob(asyncore_fileno(d()), '!');
+    pass(_i % 2);
+    check_trace("p.expt");
+    test_close(&peer);
+    test_wait_readable(asyncore_fileno(d()));
+    if (_i / 2) {
+        ck_assert_int_eq(shutdown(asyncore_fileno(d()), SHUT_WR), 0);
+        test_wait(asyncore_fileno(d()), POLLHUP);
+    }
+    for (int i = 0; i < 3; i++) {
+        pass(_i % 2);
+        check_trace(_i == 3 ? "p.read p.expt p.close" : "p.read p.expt");
+    }
+}
+END_TEST
+
 /* Select's way watches for it while the channel is watched at all, poll's for reads only. */
 START_TEST(oob_and_interest)
 {
@@ -338,19 +360,22 @@ START_TEST(oob_and_hang_up)
 }
 END_TEST
 
-/* Not watched at all, and hung up: the pass takes its time. */
+/* Not watched at all, and hung up: the pass takes its time, and does not ask over and over. */
 START_TEST(hang_up_unwatched)
 {
     double begin;
+    int before;
 
     make(AF_INET);
     pass(_i);
     probe->readable = false;
+    before = probe->calls[PROBE_READABLE];
     test_reset(&peer);
     test_wait(asyncore_fileno(d()), POLLHUP);
     begin = test_now();
-    ck_assert_int_eq(asyncore_loop(0.03, _i, the_map, 1), ASYNCORE_LOOP_COUNT);
-    ck_assert_double_ge(test_now() - begin, 0.03);
+    ck_assert_int_eq(asyncore_loop(0.05, _i, the_map, 1), ASYNCORE_LOOP_COUNT);
+    ck_assert_double_ge(test_now() - begin, 0.05);
+    ck_assert_int_le(probe->calls[PROBE_READABLE] - before, 3);
     check_trace("");
 }
 END_TEST
@@ -808,6 +833,7 @@ static void add_oob(Suite *s)
     tcase_add_loop_test(tc, oob_is_told, 0, 2);
     tcase_add_loop_test(tc, oob_is_told_over_ipv6, 0, 2);
     tcase_add_loop_test(tc, oob_unread_stays, 0, 2);
+    tcase_add_loop_test(tc, oob_unread_stays_after_the_end, 0, 4);
     tcase_add_loop_test(tc, oob_and_interest, 0, 2);
     tcase_add_test(tc, oob_in_both_ways);
     tcase_add_test(tc, oob_in_both_ways_on_change);

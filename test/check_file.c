@@ -27,6 +27,7 @@ struct file_end {
 static char got[256];
 static size_t got_length;
 static int read_result; /* of the last recv */
+static int asked;       /* how often writable was called */
 static int read_calls;
 static int write_calls;
 static int closes;
@@ -61,6 +62,7 @@ static int file_end_readable(struct asyncore_dispatcher *d)
 
 static int file_end_writable(struct asyncore_dispatcher *d)
 {
+    asked++;
     return file_end_of(d)->writes;
 }
 
@@ -314,6 +316,45 @@ START_TEST(a_pipe_that_hung_up_is_not_writable)
     ck_assert_uint_eq(got_length, 3);
     ck_assert_int_eq(write_calls, 0);
     ck_assert_int_eq(closes, 1);
+    test_close(&pair[0]);
+}
+END_TEST
+
+/* One that looks at out-of-band data, of which the hang-up is told there too. */
+struct urgent_end {
+    struct file_end base;
+};
+
+static int urgent_end_handle_expt(struct asyncore_dispatcher *d)
+{
+    (void)d;
+    errors++;
+    return 0;
+}
+
+ASYNCORE_CLASS(urgent_end, file_end, .handle_expt = urgent_end_handle_expt);
+
+/* Who only wants to write to it is not called in select's way, and the pass waits for its time
+ * without asking over and over. _i % 2: it hangs up while it is watched; _i / 2: the class. */
+START_TEST(a_pipe_that_hung_up_does_not_spin)
+{
+    struct asyncore_dispatcher *d;
+    int pair[2];
+    double begin;
+
+    test_pipe(pair);
+    d = asyncore_new(_i / 2 ? &urgent_end_class : &file_end_class, pair[0], NULL);
+    ck_assert_ptr_nonnull(d);
+    file_end_of(d)->writes = true;
+    if (_i % 2)
+        ck_assert_int_eq(run_passes(NULL, false, 1), 0);
+    test_close(&pair[1]);
+    asked = 0;
+    begin = test_now();
+    ck_assert_int_eq(asyncore_poll(0.05, NULL), 0);
+    ck_assert_double_ge(test_now() - begin, 0.05);
+    ck_assert_int_le(asked, 3);
+    ck_assert_int_eq(read_calls + write_calls + closes + errors, 0);
     test_close(&pair[0]);
 }
 END_TEST
@@ -819,6 +860,7 @@ static void add_events(Suite *s)
     tcase_add_loop_test(tc, a_full_pipe, 0, 2);
     tcase_add_test(tc, an_empty_pipe);
     tcase_add_loop_test(tc, a_pipe_that_hung_up_is_not_writable, 0, 2);
+    tcase_add_loop_test(tc, a_pipe_that_hung_up_does_not_spin, 0, 4);
 }
 
 static void add_always_ready(Suite *s)

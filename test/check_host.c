@@ -327,6 +327,106 @@ START_TEST(host_adds)
 }
 END_TEST
 
+/* A channel that wants to write and cannot; without_predicates: it is not asked in every pass. */
+static void make_full(bool without_predicates)
+{
+    int pair[2];
+
+    test_socketpair(SOCK_STREAM, pair);
+    peers[0] = pair[1];
+    test_set_nonblocking(pair[0], true);
+    (void)test_fill(pair[0]);
+    probes[0] = (without_predicates ? quiet_probe_make : probe_make)("a", pair[0], the_map);
+    probes[0]->readable = false;
+    probes[0]->writable = true;
+}
+
+/* In poll's way the full one is not written to, and the host's channel does not wait until the
+ * time is up. _i: the full one is asked in every pass, or not. */
+START_TEST(host_adds_beside_a_full_one)
+{
+    const double begin = test_now();
+
+    make_full(_i);
+    host = event_new(base, -1, 0, make_second, NULL);
+    ck_assert_ptr_nonnull(host);
+    event_active(host, EV_TIMEOUT, 1); /* as soon as the base runs */
+    ck_assert_int_eq(asyncore_loop(TEST_WAIT_SECONDS, true, the_map, 1), ASYNCORE_LOOP_COUNT);
+    ck_assert_double_lt(test_now() - begin, TEST_WAIT_SECONDS);
+    check_trace("b.read");
+}
+END_TEST
+
+/* A file that only wants to write, and is asked after changes only. */
+struct silent_file {
+    struct asyncore_file_dispatcher base;
+};
+
+static int silent_file_readable(struct asyncore_dispatcher *of)
+{
+    (void)of;
+    return 0;
+}
+
+static int silent_file_handle_write(struct asyncore_dispatcher *of)
+{
+    (void)of;
+    probe_note("write");
+    return 0;
+}
+
+ASYNCORE_CLASS(silent_file, asyncore_file_dispatcher, .interest = ASYNCORE_INTEREST_ON_CHANGE,
+               .readable = silent_file_readable, .handle_write = silent_file_handle_write);
+
+/* A hang-up is nothing to write in select's way: what happens together with it is heard. */
+START_TEST(host_adds_while_a_pipe_hangs_up)
+{
+    const double begin = test_now();
+
+    make_host_pipe();
+    ck_assert_ptr_nonnull(silent_file_new(host_pipe[0], the_map));
+    ck_assert_int_eq(run_passes(the_map, false, 1), 0);
+    test_close(&host_pipe[1]);
+    host = event_new(base, -1, 0, make_second, NULL);
+    ck_assert_ptr_nonnull(host);
+    event_active(host, EV_TIMEOUT, 1);
+    ck_assert_int_eq(asyncore_loop(TEST_WAIT_SECONDS, false, the_map, 1), ASYNCORE_LOOP_COUNT);
+    ck_assert_double_lt(test_now() - begin, TEST_WAIT_SECONDS);
+    check_trace("b.read");
+    test_close(&host_pipe[0]);
+}
+END_TEST
+
+CALLBACK(tick)
+{
+    UNUSED_ARGUMENTS;
+    probe_note("tick");
+    if (probe_count("tick") == FEW)
+        ck_assert_int_eq(event_base_loopbreak(base), 0);
+}
+
+static int make_second_after_a_tick(struct probe *self)
+{
+    if (probe_count("tick") > 0) {
+        self->hook[PROBE_READABLE] = NULL;
+        make_second(-1, 0, NULL);
+    }
+    return 1;
+}
+
+/* What a predicate makes that is asked because of the host's event has its turn when everyone is
+ * asked again: after the next one, not only in the next pass. */
+START_TEST(predicate_adds_after_a_host_event)
+{
+    make(1);
+    probes[0]->hook[PROBE_READABLE] = make_second_after_a_tick;
+    host_timer(EV_PERSIST, tick);
+    ck_assert_int_eq(loop_once(_i), ASYNCORE_LOOP_COUNT);
+    ck_assert_int_ge(probe_count("tick"), 2);
+    ck_assert_int_eq(probe_count("b.read"), 1);
+}
+END_TEST
+
 /* In the child: tells how often the predicate was asked, and waits to be killed. */
 static void on_alarm(int number)
 {
@@ -1365,6 +1465,9 @@ static void add_foreign(Suite *s)
     tcase_add_loop_test(tc, host_sends, 0, 2);
     tcase_add_loop_test(tc, host_closes, 0, 2);
     tcase_add_loop_test(tc, host_adds, 0, 2);
+    tcase_add_loop_test(tc, host_adds_beside_a_full_one, 0, 2);
+    tcase_add_test(tc, host_adds_while_a_pipe_hangs_up);
+    tcase_add_loop_test(tc, predicate_adds_after_a_host_event, 0, 2);
     tcase_add_loop_test(tc, same_descriptor, 0, 2);
     tcase_add_loop_test(tc, nothing_to_wait_for, 0, 2);
 }

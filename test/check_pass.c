@@ -221,6 +221,23 @@ START_TEST(created_socket_is_not_watched)
 }
 END_TEST
 
+/* In poll's way one that is full is not tried: the pass asks it once, and waits for its time. */
+START_TEST(full_one_is_asked_once)
+{
+    double begin;
+
+    make(1, AF_UNIX, the_map);
+    test_set_nonblocking(asyncore_fileno(d(0)), true);
+    (void)test_fill(asyncore_fileno(d(0)));
+    probes[0]->writable = true;
+    begin = test_now();
+    ck_assert_int_eq(asyncore_poll2(0.03, the_map), 0);
+    ck_assert_double_ge(test_now() - begin, 0.03);
+    ck_assert_int_eq(probes[0]->calls[PROBE_WRITABLE], 1);
+    check_trace("");
+}
+END_TEST
+
 /* --- who is asked after changes only ---------------------------------------------------------- */
 
 static int asked(int i)
@@ -677,6 +694,45 @@ START_TEST(predicate_comes_back)
 }
 END_TEST
 
+static int drain(struct probe *self)
+{
+    struct asyncore_dispatcher *queue = self->arg;
+
+    return asyncore_out_buffer_length(queue) == 0 || asyncore_initiate_send(queue) >= 0;
+}
+
+/* One that was to be written to, and has nothing to write when everyone has been asked: its answer
+ * has changed, and the pass waits for its time. */
+START_TEST(predicate_drains_another)
+{
+    struct asyncore_dispatcher_with_send *sender;
+    struct asyncore_dispatcher *queue;
+    char sent[5];
+    int pair[2];
+    double begin;
+
+    make(1, AF_UNIX, the_map);
+    test_socketpair(SOCK_STREAM, pair);
+    sender = asyncore_dispatcher_with_send_new(pair[0], the_map);
+    ck_assert_ptr_nonnull(sender);
+    queue = &sender->base;
+    asyncore_set_connected(queue, false);
+    ck_assert_int_eq(asyncore_send(queue, "hello", 5), 5);
+    asyncore_set_connected(queue, true);
+    ck_assert_uint_eq(asyncore_out_buffer_length(queue), 5);
+    probes[0]->hook[PROBE_READABLE] = drain;
+    probes[0]->arg = queue;
+    begin = test_now();
+    ck_assert_int_eq(asyncore_poll2(0.03, the_map), 0);
+    ck_assert_double_ge(test_now() - begin, 0.03);
+    ck_assert_int_eq(probes[0]->calls[PROBE_READABLE], 1);
+    test_read_all(pair[1], sent, sizeof sent);
+    ck_assert_mem_eq(sent, "hello", 5);
+    check_trace("");
+    test_close(&pair[1]);
+}
+END_TEST
+
 /* --- handlers that change the map --------------------------------------------------------------
  */
 
@@ -1092,6 +1148,26 @@ START_TEST(nested_in_a_predicate)
 }
 END_TEST
 
+/* A descriptor that was closed behind its channel's back is a hang-up to the nested pass and to the
+ * one around it, and fails neither. */
+START_TEST(nested_in_a_predicate_and_lost_descriptor)
+{
+    struct test_capture err;
+
+    make(2, AF_INET, the_map);
+    probes[0]->hook[PROBE_CLOSE] = leave_it;
+    probes[1]->hook[PROBE_READABLE] = nest_once;
+    test_capture_begin(&err, STDERR_FILENO); /* libevent warns */
+    close(asyncore_fileno(d(0)));
+    int result = asyncore_loop(0, _i, the_map, 1);
+
+    asyncore_close(d(0)); /* while nobody else can have its number */
+    (void)test_capture_end(&err);
+    ck_assert_int_eq(result, ASYNCORE_LOOP_COUNT);
+    check_trace("a.close a.close");
+}
+END_TEST
+
 /* --- running --------------------------------------------------------------------------------- */
 
 static void add_order(Suite *s)
@@ -1113,6 +1189,7 @@ static void add_interest(Suite *s)
     tcase_add_loop_test(tc, predicates_say_any_positive_number, 0, 2);
     tcase_add_loop_test(tc, listening_is_not_written_to, 0, 2);
     tcase_add_loop_test(tc, created_socket_is_not_watched, 0, 2);
+    tcase_add_test(tc, full_one_is_asked_once);
     tcase_add_loop_test(tc, one_predicate_is_inherited, 0, 2);
 
     tc = add_case(s, tcase_create("on_change"));
@@ -1139,6 +1216,7 @@ static void add_changes(Suite *s)
     tcase_add_loop_test(tc, predicate_adds, 0, 2);
     tcase_add_loop_test(tc, predicate_moves, 0, 4);
     tcase_add_loop_test(tc, predicate_comes_back, 0, 2);
+    tcase_add_test(tc, predicate_drains_another);
 
     tc = add_case(s, tcase_create("handler_changes"));
     tcase_add_loop_test(tc, handler_closes_the_next, 0, 2);
@@ -1162,6 +1240,7 @@ static void add_nesting(Suite *s)
     tcase_add_loop_test(tc, nested_deeply, 0, 2);
     tcase_add_loop_test(tc, nested_loop_empties_the_map, 0, 2);
     tcase_add_loop_test(tc, nested_in_a_predicate, 0, 2);
+    tcase_add_loop_test(tc, nested_in_a_predicate_and_lost_descriptor, 0, 2);
     tcase_add_test(tc, nested_in_the_other_way);
     tcase_add_test(tc, nested_in_the_other_way_and_hang_up);
 }
