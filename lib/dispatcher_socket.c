@@ -392,7 +392,7 @@ int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t le
 
     if (!s)
         return dispatcher_without_socket(channel_of(d));
-    n = len > 0 ? asyncore_socket_recv(s, buf, len, 0) : 0; /* the end, for Python, too */
+    n = len > 0 || has_file(d) ? asyncore_socket_recv(s, buf, len, 0) : 0; /* as Python's sockets */
     if (n == 0)
         return at_end(d);
     return error_is_disconnect(n) ? over(d) : n;

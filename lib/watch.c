@@ -135,7 +135,7 @@ static int arm(struct channel *c, unsigned mask)
 /* --- interest -------------------------------------------------------------------------------- */
 
 /* What poll(2) says of writing. */
-static short look_at_write(const struct channel *c)
+static int look_at_write(const struct channel *c)
 {
     struct pollfd fd = {.fd = c->socket->fd, .events = POLLOUT};
 

@@ -627,14 +627,19 @@ def difference_lost_descriptor():
     def lost(turn, watched):
         found = []
         for fd, answer in turn.asked.items():
-            channel = answer.channel
+            notes = note(answer.channel)
+            at_once = fd in watched[WRITE] and answer.at_once
             now = {direction for direction in (READ, WRITE) if fd in watched[direction]}
+            now -= {WRITE} if at_once else set()
             if not is_open(fd):
                 for fds in watched.values():
                     fds[:] = [other for other in fds if other != fd]
-                note(channel).lost = not now <= note(channel).watched
-                found += [(fd, EXCEPTION)] * note(channel).lost
-            note(channel).watched = now
+                notes.lost = not now <= notes.watched or at_once and turn.use_poll
+                if notes.lost:
+                    found.append((fd, EXCEPTION))
+                elif at_once:
+                    found.append((fd, WRITE))
+            notes.watched = now
         return found
 
     @patch(asyncore, "_exception")

@@ -8,7 +8,7 @@
 /* Before the first scenario: what the program prints, and SIGPIPE, become lines of the trace. */
 void trace_prepare(void);
 
-/* A scenario's trace; it may take a minute. loses: descriptors are closed behind libevent's back. */
+/* A scenario's trace; it may take a minute. loses: descriptors are closed behind libevent. */
 void trace_begin(const char *name, bool loses);
 void trace_end(void);
 
