@@ -47,7 +47,7 @@ int channel_drop_socket(struct channel *c, bool detach)
     batch_remove(c);
     c->socket = NULL;
     c->generation++;
-    c->ask_write = c->paused = c->told = false;
+    c->ask_write = c->told = false;
     r = detach ? s->cls->detach(s) : s->cls->close(s);
     if (HAS(s->cls, free))
         s->cls->free(s);
@@ -392,7 +392,7 @@ int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t le
 
     if (!s)
         return dispatcher_without_socket(channel_of(d));
-    n = len > 0 || has_file(d) ? asyncore_socket_recv(s, buf, len, 0) : 0; /* as Python's sockets */
+    n = asyncore_socket_recv(s, buf, len, 0);
     if (n == 0)
         return at_end(d);
     return error_is_disconnect(n) ? over(d) : n;

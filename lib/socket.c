@@ -19,6 +19,8 @@ static int plain_recv(struct asyncore_socket *s, void *buf, size_t len, int flag
 {
     ssize_t n;
 
+    if (len == 0)
+        return 0; /* as Python's sockets, which do not ask the kernel */
     do
         n = recv(s->fd, buf, len, flags);
     while (n < 0 && errno == EINTR);

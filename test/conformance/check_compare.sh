@@ -1,8 +1,11 @@
 #!/bin/sh
-# sh check_compare.sh REPLAY: compare.sh finds differences where there are some.
+# sh check_compare.sh REPLAY: compare.sh finds differences where there are some, and both
+# interpreters find mistakes before they run anything.
 set -eu
 replay=$1
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/common.sh"
+find_python
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -90,8 +93,19 @@ expect '^+LEAK 1'
 fake "sed '/^scenario third/,\$d'"
 compare 1 'compared 3, different 1' --keep-going "$dir/small.scn"
 
-# Nothing to compare, and nothing to compare with.
+# The signal has a name.
+echo map >"$dir/map.scn"
+fake '{ cat; kill -s SEGV $$; }'
+compare 1 'compared 1, different 1' "$dir/map.scn"
+expect '^+ENDED by SIGSEGV'
+
+# What is asked for wrongly is no difference.
 fake cat
+compare 2 'compare.sh: --seeds 5..1: 1 is less than 5' --seeds 5..1
+compare 2 'compare.sh: --oracle: oracle.py: error: unrecognized arguments: --no-such-option' \
+    --oracle --no-such-option "$dir/map.scn"
+
+# Nothing to compare, and nothing to compare with.
 compare 1 'compared 0, different 0' /dev/null
 rm "$dir/test/conformance/replay"
 compare 2 "compare.sh: there is no $dir/test/conformance/replay" "$dir/small.scn"
@@ -100,3 +114,105 @@ compare 2 "compare.sh: there is no $dir/test/conformance/replay" "$dir/small.scn
 fake cat
 compare 1 'compared 1, different 1' --oracle --pure \
     "$here/scenarios/difference_recv_without_data.scn"
+
+# mistake COMMAND...: it says in which line of mistake.scn it is, and does nothing else.
+mistake()
+{
+    status=0
+    "$@" "$dir/mistake.scn" >"$dir/out" 2>"$dir/errors" || status=$?
+    if [ "$status" -ne 2 ] || [ -s "$dir/out" ] || [ "$(wc -l <"$dir/errors")" -ne 1 ] ||
+        ! grep -q "mistake.scn:$line: " "$dir/errors"; then
+        cat "$dir/mistake.scn" "$dir/out" "$dir/errors"
+        echo "FAILED, status $status, not 2 with a message for line $line: $*"
+        exit 1
+    fi
+}
+
+# Each with what stands before its last line, which is the mistake; | is the end of a line.
+while IFS= read -r text; do
+    echo "$text" | tr '|' '\n' >"$dir/mistake.scn"
+    line=$(wc -l <"$dir/mistake.scn")
+    mistake "$replay"
+    mistake "$python" -B "$here/oracle.py"
+done <<'END'
+map|socketpair a b|a.sned "x"
+socketpair a b|a.recv -5
+socketpair a b|a.recv 99999999999999999999
+socketpair a b|a.recv many
+socketpair a b|a.recv
+socketpair a b|a.buffers x
+socketpair a b|a.shutdown q
+socketpair a b|a.close now
+socketpair a b|a.send hello
+socketpair a b|a.send "hello
+socketpair a b|a.create
+socketpair a b|if a.connected map
+socketpair a b dgram extra
+socketpair a b stream
+sockpair a b
+listener l tpc
+listener l tcp many
+fresh f pipe
+file f
+loop
+loop zero select 1
+loop 0 selct 1
+loop 0 select many
+loop 0 select 1 in
+loop 0 select 1 in 4
+poll x
+timed x map
+timed 1
+raise
+raise EFOO
+raise strerror
+if
+if banana map
+try
+super
+create
+"map"
+self.map
+close_all all
+new c
+new c nosuchclass
+new sock k
+class k dispatcher|new c k extra
+class k dispatcher|new a.b k
+class k dispatcher|new c k|c.set banana 1
+class k dispatcher|new c k|c.set debug 7
+class k dispatcher|new c k|c.drain
+class k dispatcher|new c k|c.log hello
+class k dispatcher|new c k|c.socket_send 5 peek
+class k dispatcher|new c k|c.send buffer x
+class k dispatcher|new c k|c.handle_error EFOO
+class k dispatcher|new c k|c.create tpc
+class k dispatcher|new c k|readwrite c POLLBANANA
+class k dispatcher|    handle_raed: super
+class k dispatcher|    handle_read x: super
+class k dispatcher|    handle_read 0: super
+class k dispatcher|    handle_read 1 2: super
+class k dispatcher|    handle_read super
+class k dispatcher|    handle_read: super|    handle_read: super
+class k dispatcher|    readable: return banana
+class k dispatcher|    readable: if it
+class k dispatcher|class k dispatcher
+class k dispatcher handle_raed
+class k
+class
+scenario
+    map
+map|scenario second|map|mpa
+END
+for file in "$dir" "$dir/missing.scn"; do
+    status=0
+    "$replay" "$file" >"$dir/out" 2>"$dir/errors" || status=$?
+    [ "$status" -eq 2 ] || { echo "FAILED, status $status, not 2: replay $file"; exit 1; }
+    status=0
+    "$python" -B "$here/oracle.py" "$file" >>"$dir/out" 2>>"$dir/errors" || status=$?
+    [ "$status" -eq 2 ] || { echo "FAILED, status $status, not 2: oracle.py $file"; exit 1; }
+    if [ -s "$dir/out" ] || [ "$(wc -l <"$dir/errors")" -ne 2 ]; then
+        cat "$dir/out" "$dir/errors"
+        exit 1
+    fi
+done

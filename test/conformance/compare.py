@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 import scenario
 import shrink
@@ -23,7 +24,8 @@ MAX_ONCE = 1e-4  # of the scenarios may differ once, and not again
 MAX_SHOWN = 10  # differences
 MAX_NAMES = 200
 MAX_LINES = 80  # of one
-SHRINK_SECONDS = 5  # of a process
+SHRINK_SECONDS = 5  # of a scenario that is tried: then it hangs
+QUIET_SECONDS = 10  # of shrinking
 
 # The oracle's complaint of what no valid scenario asks for.
 INVALID = re.compile(r"! (?!E[A-Z0-9]+\b|ExitNow)\w+")
@@ -50,13 +52,21 @@ class Comparer:
         made = subprocess.run([sys.executable, os.path.join(HERE, "generate.py"),
                                "--seeds", f"{first}..{last}"], env=self.environment,
                               stdout=subprocess.PIPE, encoding="latin-1", check=False)
-        plans = list(scenario.parse(made.stdout.splitlines()))
+        plans = scenario.parse(made.stdout.split("\n"), path="generate.py")
         if made.returncode or len(plans) != last - first + 1:
             raise Failure(f"generate.py --seeds {first}..{last}: {len(plans)} scenarios, "
                           f"status {made.returncode}")
         return plans
 
-    def both(self, plans, seconds=side.MAX_SECONDS):
+    def check_oracle(self):
+        """Whether it takes its options: without a scenario it does nothing."""
+        done = subprocess.run(self.oracle.command, env=self.environment, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="latin-1",
+                              check=False)
+        if done.returncode or done.stdout:
+            raise Failure("--oracle: " + (done.stderr or done.stdout).strip().split("\n")[-1])
+
+    def both(self, plans, seconds=side.HANG_SECONDS):
         return list(zip(self.oracle.traces(plans, seconds), self.replay.traces(plans, seconds)))
 
     def compare(self, plans):
@@ -65,24 +75,53 @@ class Comparer:
         found = [(plan, traces) for plan, traces in zip(plans, self.both(plans)) if differ(traces)]
         if not found:
             return len(plans), [], []
-        again = {plan.name for plan, traces in zip(plans, self.both(plans)) if differ(traces)}
+        seconds = seconds_for(traces for _, traces in found)
+        again = {plan.name for plan, traces in zip(plans, self.both(plans, seconds))
+                 if differ(traces)}
         return (len(plans), [(plan, traces) for plan, traces in found if plan.name in again],
                 [f"{plan.name} ({first_difference(traces)})" for plan, traces in found
                  if plan.name not in again])
 
     def shrink(self, plan, traces):
         """A smaller scenario that differs, and its traces."""
-        alone, = self.both([plan])
+        seconds = seconds_for([traces])
+        alone, = self.both([plan], seconds)
         if not differ(alone):
             return plan, traces, "only after the scenarios before it"
+        progress = Progress(plan.name)
 
         def keeps(plans):
-            return [differ(pair) and kind(pair) <= kind(alone)
-                    for pair in self.both(plans, SHRINK_SECONDS)]
+            progress.step(plans)
+            valid = [candidate for candidate in plans if scenario.is_valid(candidate)]
+            pairs = iter(self.both(valid, SHRINK_SECONDS))
+            return [candidate in valid and differ(pair := next(pairs)) and kind(pair) <= kind(alone)
+                    for candidate in plans]
 
         plan = shrink.Shrinker(plan, keeps).shrink()
-        again, = self.both([plan])
+        again, = self.both([plan], seconds)
         return plan, again, "different" if differ(again) else "different, not always"
+
+
+class Progress:
+    """Tells whoever waits that a scenario is being made smaller."""
+
+    def __init__(self, name):
+        self.name = name
+        self.start = self.told = time.monotonic()
+
+    def step(self, plans):
+        now = time.monotonic()
+        if now - self.told >= QUIET_SECONDS:
+            self.told = now
+            size = min(len(plan.text().splitlines()) for plan in plans)
+            print(f"compare.sh: making {self.name} smaller for {now - self.start:.0f} s: "
+                  f"{size} lines", file=sys.stderr, flush=True)
+
+
+def seconds_for(pairs):
+    """For a scenario that is run again: one that hung is not waited for as long."""
+    hangs = any(side.HANGS in trace for traces in pairs for trace in traces)
+    return SHRINK_SECONDS if hangs else side.HANG_SECONDS
 
 
 def differ(traces):
@@ -109,17 +148,15 @@ def chunks_of_seeds(comparer, text):
     if not match:
         raise Failure("--seeds A..B expected, not " + text)
     first, last = map(int, match.groups())
+    if last < first:
+        raise Failure(f"--seeds {text}: {last} is less than {first}")
     for start in range(first, last + 1, CHUNK):
         end = min(start + CHUNK - 1, last)
         yield lambda start=start, end=end: comparer.compare(comparer.generated(start, end))
 
 
 def chunks_of_files(comparer, paths):
-    plans = []
-    for path in paths:
-        with open(path, encoding="latin-1") as lines:
-            name = os.path.basename(path).removesuffix(".scn")
-            plans += scenario.parse(lines, name)
+    plans = scenario.read(paths)
     for start in range(0, len(plans), CHUNK):
         yield lambda part=plans[start:start + CHUNK]: comparer.compare(part)
 
@@ -211,6 +248,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="compare.") as directory:
         try:
             comparer = Comparer(options, directory)
+            comparer.check_oracle()
             chunks = (chunks_of_seeds(comparer, options.seeds) if options.seeds
                       else chunks_of_files(comparer, options.files))
             return compare(comparer, chunks, options.keep_going)

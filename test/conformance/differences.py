@@ -623,12 +623,18 @@ def difference_lost_descriptor():
         except OSError:
             return False
 
+    def is_told_of_writing(fd):
+        poller = select.poll()
+        poller.register(fd, select.POLLOUT)
+        return bool(poller.poll(0))
+
     @ready_at_once.append
     def lost(turn, watched):
         found = []
         for fd, answer in turn.asked.items():
             notes = note(answer.channel)
-            at_once = fd in watched[WRITE] and answer.at_once
+            at_once = (fd in watched[WRITE] and answer.at_once
+                       and (not turn.use_poll or is_told_of_writing(fd)))
             now = {direction for direction in (READ, WRITE) if fd in watched[direction]}
             now -= {WRITE} if at_once else set()
             if not is_open(fd):

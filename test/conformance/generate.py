@@ -459,9 +459,10 @@ class Writer:
     def add_loss(self):
         """Nothing may get a descriptor as long as the lost one's number could become its."""
         dice = self.dice
-        others = dice.some(("x", "y"), dice.number(0, 2))
+        others = dice.some(("u", "v"), dice.number(0, 2))
         for name in dice.some(("z", *others), 3):
-            methods = {"handle_expt": "super"} if dice.chance(30) else {}
+            methods = {method: "super" for method in ("handle_expt", "handle_write")
+                       if dice.chance(30)}
             self.add_plain(dice.one("tcp", "unix", "socketpair"), name, **methods)
         if dice.chance(50):
             self.add_steps(a_pass(dice, RESERVED))
@@ -488,7 +489,7 @@ class Writer:
                        "z2.close", f"loop {long} {mode} none{RESERVED}")
 
     def add_queue(self):
-        """What another channel has queued is sent by a predicate."""
+        """A predicate sends what another channel has queued, or does something else to it."""
         dice = self.dice
         kind = dice.one("tcp", "unix", "socketpair")
         where = dice.one("", " in 1", RESERVED)
@@ -512,7 +513,8 @@ class Writer:
     def add_sender(self, where):
         dice = self.dice
         actor = self.add_plain("socketpair", "w", where)
-        body = dice.one("z.initiate_send", "try z.initiate_send", "z.send 3", "z.send 3000")
+        body = dice.one("z.initiate_send", "try z.initiate_send", "z.send 3", "z.send 3000",
+                        "z.set debug 0", "z.del_channel; z.add_channel")
         actor.set(dice.one("readable", "writable"),
                   dice.one(scenario.EVERY_CALL, 1, 2), body + "; return " + dice.one("0", "1"))
 

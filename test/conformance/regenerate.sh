@@ -26,7 +26,7 @@ traces()
     shift
     TMPDIR=$new "$python" -B "$here/oracle.py" "$@" >"$new/all"
     awk -v "stem=$new/traces/" -v "suffix=.$suffix" '
-        /^scenario / { close(file); file = stem $2 suffix }
+        /^scenario / { close(file); file = stem substr($0, 10) suffix }
         { print > file }' "$new/all"
 }
 

@@ -1,6 +1,9 @@
 """The scenario language: text to classes and steps, and back. README.md describes it."""
 
+import errno
+import os
 import re
+import sys
 
 SUPERS = ("dispatcher", "dispatcher_with_send", "file_dispatcher")
 
@@ -14,7 +17,57 @@ METHODS = (
 
 EVERY_CALL = 0
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|;|[^\s;"]+')
+# The verbs and their words, as in the tables of replay/*_verbs.c. In capitals are kinds of words: those
+# of _KINDS, NAME, MADE (the name of what is made), TARGET, CLASS, CONDITION, ERRNO, ACTION, and IN
+# for "in N". [X] can be left out, [X]... can be several. A buffer that ends as DATA can have a SIZE.
+GLOBAL = {
+    "tcp": "MADE MADE", "tcp6": "MADE MADE", "unix": "MADE MADE", "udp": "MADE MADE",
+    "socketpair": "MADE MADE [unix|dgram]", "pipe": "MADE MADE", "file": "MADE DATA",
+    "fresh": "MADE KIND", "listener": "MADE [KIND] [SIZE]", "dial": "MADE TARGET", "keep": "MADE",
+    "new": "MADE CLASS [IN]", "adopt": "MADE CLASS NAME [IN]",
+    "loop": "SECONDS select|poll COUNT [IN]", "poll": "SECONDS [IN]", "poll2": "SECONDS [IN]",
+    "timed": "LEAST ACTION", "map": "[IN]", "close_all": "[ignore_all] [IN]",
+    "read": "NAME", "write": "NAME", "exception": "NAME", "readwrite": "NAME [POLLFLAG]...",
+    "exhaust": "", "relent": "",
+}
+RAW = {
+    "send": "DATA", "recv": "SIZE", "drain": "", "close": "", "shutdown": "r|w|rw", "reset": "",
+    "oob": "", "accept": "MADE", "buffers": "SIZE", "flags": "",
+}
+CHANNEL = {
+    **{method: "" for method in METHODS if method != "handle_accepted"},
+    "set_reuse_addr": "", "initiate_send": "", "handle_error": "[ERRNO]",
+    "create": "[KIND]", "bind": "", "listen": "[SIZE]", "connect": "TARGET", "bind_host": "WORD",
+    "connect_host": "WORD TARGET", "accept": "MADE", "send": "DATA", "recv": "SIZE",
+    "socket_recv": "SIZE [oob|peek]", "socket_send": "DATA [oob]", "recvfrom": "SIZE",
+    "sendto": "DATA TARGET", "shutdown": "r|w|rw", "buffers": "SIZE",
+    "set_socket": "NAME [IN]", "set_file": "NAME", "del_channel": "", "add_channel": "[IN]",
+    "lose": "", "set": "ATTRIBUTE 0|1", "ignore": "[WORD]...", "put": "DATA",
+    "log": "TEXT", "log_info": "TEXT [WORD]", "repr": "", "state": "",
+}
+CONTROLS = {
+    "super": "", "return": "[NUMBER|CONDITION]", "if": "CONDITION ACTION",
+    "unless": "CONDITION ACTION", "try": "ACTION", "raise": "ERRNO", "exit": "",
+}
+ATTRIBUTES = ("connected", "accepting", "connecting", "closing", "debug")
+CONDITIONS = (*ATTRIBUTES, "buffer")
+NOBODIES = ("nobody", "nobody6", "nobody_unix")
+
+_KINDS = {
+    "SIZE": r"\d{1,8}",
+    "COUNT": r"none|-?\d{1,8}",
+    "SECONDS": r"none|-?\d{1,6}(\.\d{1,9})?",
+    "LEAST": r"\d{1,6}(\.\d{1,9})?",
+    "KIND": "tcp|tcp6|udp|unix|dgram",
+    "POLLFLAG": "POLL(IN|OUT|PRI|HUP|ERR|NVAL)",
+    "ATTRIBUTE": "|".join(ATTRIBUTES),
+    "TEXT": r'"(?s:.*)',
+    "WORD": r'[^"].*',
+    "DATA": r'"(?s:.*)|\d{1,8}|it|lorem|buffer',
+}
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|;|[^\s;"]+|"')
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 
 
@@ -34,6 +87,8 @@ def actions_of(line):
     for token in _TOKEN.findall(line):
         if token == ";":
             actions.append([])
+        elif token == '"':
+            raise Mistake("a quote is not closed")
         elif token.startswith("#"):
             break
         else:
@@ -68,13 +123,123 @@ class Scenario:
         return "\n".join([f"scenario {self.name}", *lines, ""])
 
     def add_class(self, words):
-        if len(words) < 3 or words[2] not in SUPERS:
-            raise Mistake("class NAME SUPER [METHOD...]: " + " ".join(words))
+        if len(words) < 3 or words[2] not in SUPERS or not _NAME.fullmatch(words[1]):
+            raise Mistake("class NAME SUPER [METHOD...] expected: " + " ".join(words))
+        if words[1] in self.classes:
+            raise Mistake(f"class {words[1]} is there already")
         cls = self.classes[words[1]] = Class(words[1], words[2])
         for method in words[3:]:
             _check_method(method)
             cls.methods[method] = {}
         return cls
+
+
+# --- mistakes -------------------------------------------------------------------------------------
+
+
+class _Names:
+    """What is made in a scenario, and what is asked of it: known when all of it was read."""
+
+    def __init__(self):
+        self.line = 0
+        self.raws = set()
+        self.channels = set()
+        self.uses = []  # (line, name, the verbs of which it has to have one)
+        self.classes = []  # (line, name)
+
+    def make(self, verb, name):
+        if not _NAME.fullmatch(name) or name in ("self", "sock", *NOBODIES):
+            raise Mistake(f"{name} cannot be a name")
+        (self.channels if verb in ("new", "adopt") else self.raws).add(name)
+
+    def check(self, plan):
+        """Yields (line, message)."""
+        for line, name in self.classes:
+            if name not in plan.classes:
+                yield line, "no class " + name
+        for line, name, verb in self.uses:
+            verbs = {*(RAW if name in self.raws else ()),
+                     *((*CHANNEL, *CONDITIONS) if name in self.channels else ())}
+            if verbs and verb not in verbs:
+                yield line, f"{name} has no {verb}"
+
+
+def _check_condition(names, word):
+    name, dot, attribute = word.rpartition(".")
+    if attribute not in CONDITIONS and word != "it":
+        raise Mistake("no condition " + word)
+    if dot:
+        names.uses.append((names.line, name, attribute))
+
+
+def _check_word(names, verb, kind, word):
+    if kind == "MADE":
+        names.make(verb, word)
+    elif kind == "CLASS":
+        names.classes.append((names.line, word))
+    elif kind == "CONDITION":
+        _check_condition(names, word)
+    elif kind == "NUMBER|CONDITION":
+        if not re.fullmatch(_KINDS["SIZE"], word, re.ASCII):
+            _check_condition(names, word)
+    elif kind == "ERRNO":
+        if not word.startswith("E") or not isinstance(getattr(errno, word, None), int):
+            raise Mistake("no error " + word)
+    elif (kind not in ("NAME", "TARGET")
+          and not re.fullmatch(_KINDS.get(kind, kind), word, re.ASCII)):
+        raise Mistake(f"{word} is not {kind}")
+
+
+def _check_words(names, verb, kinds, words, inside):
+    kinds = kinds.split()
+    if kinds[-1:] == ["[IN]"]:
+        kinds.pop()
+        if words[-2:-1] == ["in"]:
+            if words[-1] not in ("0", "1", "2", "3"):
+                raise Mistake(f"no map {words[-1]}: 0 to 3")
+            words = words[:-2]
+    for kind in kinds:
+        if kind == "ACTION":
+            _check_action(names, words, inside)
+            return
+        if not words and kind[0] != "[":
+            raise Mistake(kind + " is missing")
+        count = len(words) if kind.endswith("...") else 1
+        for word in words[:count]:
+            _check_word(names, verb, kind.strip("[.]"), word)
+        words = words[count:]
+        if kind == kinds[-1] == "DATA" and word == "buffer" and words:
+            _check_word(names, verb, "SIZE", words[0])
+            words = words[1:]
+    if words:
+        raise Mistake("too many words: " + " ".join(words))
+
+
+def _check_action(names, action, inside):
+    """inside: of a method."""
+    if not action:
+        raise Mistake("an action is missing")
+    name, dot, verb = action[0].rpartition(".")
+    if dot:
+        kinds = RAW.get(verb, CHANNEL.get(verb))
+    else:
+        kinds = CONTROLS.get(verb, GLOBAL.get(verb, CHANNEL.get(verb)))
+        if verb == "super" or verb not in CONTROLS and verb not in GLOBAL:
+            kinds = kinds if inside else None
+    if kinds is None:
+        known = verb in (*CONTROLS, *GLOBAL, *RAW, *CHANNEL)
+        raise Mistake(f"no verb {action[0]}" + (" here" if known else ""))
+    try:
+        _check_words(names, verb, kinds, action[1:], inside)
+    except Mistake as mistake:
+        if kinds.endswith("ACTION"):
+            raise
+        raise Mistake(f"{mistake} ({f'{verb} {kinds}'.rstrip()})") from None
+    if dot:
+        names.uses.append((names.line, name, verb))
+
+
+# --- text -----------------------------------------------------------------------------------------
 
 
 def _check_method(method):
@@ -85,30 +250,83 @@ def _check_method(method):
 def _add_method(cls, line):
     head, colon, body = line.partition(":")
     words = head.split()
-    if cls is None or not colon or not 1 <= len(words) <= 2:
+    if cls is None:
+        raise Mistake("a line of a class, without a class: " + line)
+    if not colon or not 1 <= len(words) <= 2:
         raise Mistake("METHOD [NUMBER]: ACTION; ... expected: " + line)
     _check_method(words[0])
+    if len(words) == 2 and not re.fullmatch(r"[1-9]\d{0,7}", words[1], re.ASCII):
+        raise Mistake(f"{words[1]} is not the number of a call: 1, 2, ...")
     number = int(words[1]) if len(words) == 2 else EVERY_CALL
-    cls.methods.setdefault(words[0], {})[number] = actions_of(body)
+    calls = cls.methods.setdefault(words[0], {})
+    if number in calls:
+        raise Mistake(f"{head} is there already")
+    calls[number] = actions_of(body)
+    return calls[number]
 
 
-def parse(lines, name="scenario"):
-    """Yields the scenarios of the lines; each but the first begins with "scenario NAME"."""
-    scenario = Scenario(name)
-    cls = None
-    for line in lines:
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
+class _Parser:
+    def __init__(self, name):
+        self.begin(name)
+
+    def begin(self, name):
+        self.scenario = Scenario(name)
+        self.names = _Names()
+        self.cls = None
+
+    def add(self, line, words):
         if line[0].isspace():
-            _add_method(cls, line.strip())
+            actions = _add_method(self.cls, line.strip())
         elif words[0] == "class":
-            cls = scenario.add_class(words)
-        elif words[0] == "scenario":
-            if scenario.steps:
-                yield scenario
-            scenario, cls = Scenario(words[1]), None
+            self.cls = self.scenario.add_class(words)
+            actions = []
         else:
-            scenario.steps += actions_of(line)
-    if scenario.steps:
-        yield scenario
+            actions = actions_of(line)
+            self.scenario.steps += actions
+        for action in actions:
+            _check_action(self.names, action, line[0].isspace())
+
+    def end(self):
+        for self.names.line, message in self.names.check(self.scenario):
+            raise Mistake(message)
+        return [self.scenario] if self.scenario.steps else []
+
+
+def parse(lines, name="scenario", path="standard input"):
+    """The scenarios of the lines; each but the first begins with "scenario NAME"."""
+    parser = _Parser(name)
+    plans = []
+    try:
+        for number, line in enumerate(lines, 1):
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            if words[0] == "scenario" and not line[0].isspace():
+                plans += parser.end()
+                parser.names.line = number
+                if len(words) == 1:
+                    raise Mistake("scenario NAME expected")
+                parser.begin(line.split(None, 1)[1].strip())
+            else:
+                parser.names.line = number
+                parser.add(line, words)
+        return plans + parser.end()
+    except Mistake as mistake:
+        raise Mistake(f"{path}:{parser.names.line}: {mistake}") from None
+
+
+def read(paths):
+    """The scenarios of the files, or of standard input."""
+    plans = [] if paths else parse(sys.stdin)
+    for path in paths:
+        with open(path, encoding="latin-1") as lines:
+            plans += parse(lines, os.path.basename(path).removesuffix(".scn"), path)
+    return plans
+
+
+def is_valid(plan):
+    """Whether its text is a scenario."""
+    try:
+        return len(parse(plan.text().split("\n"))) == 1
+    except Mistake:
+        return False

@@ -64,7 +64,7 @@ def normalise(text):
     text = re.sub(r"((?:127\.0\.0\.1|0\.0\.0\.0|localhost|::1|::)(?::|', ))[1-9][0-9]*", r"\1PORT", text)
     if kernel.directory:
         text = text.replace(kernel.directory, "DIR")
-    return re.sub(r" \(<class '([\w.]+)'>:(.*?) ?\[[^ ]+\|.*\]\)$", _error_of_report, text,
+    return re.sub(r" \(<class '([\w.]+)'>:(.*?) ?\[[^|\]]*\|.*\]\)$", _error_of_report, text,
                   flags=re.DOTALL)
 
 

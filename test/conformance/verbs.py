@@ -530,3 +530,6 @@ def add_method_verbs():
 
 
 add_method_verbs()
+
+for table, words in ((GLOBAL, scenario.GLOBAL), (RAW, scenario.RAW), (CHANNEL, scenario.CHANNEL)):
+    assert table.keys() == words.keys(), table.keys() ^ words.keys()

@@ -218,15 +218,15 @@ static int show_flags(struct turn *turn)
 }
 
 const struct verb raw_verbs[] = {
-    {"send", 1, send_data},
-    {"recv", 1, recv_data},
-    {"drain", 0, drain},
-    {"close", 0, close_it},
-    {"shutdown", 1, shut_down},
-    {"reset", 0, reset},
-    {"oob", 0, send_oob},
-    {"accept", 1, accept_one},
-    {"buffers", 1, set_buffers},
-    {"flags", 0, show_flags},
-    {NULL, 0, NULL},
+    {"send", "DATA", send_data},
+    {"recv", "SIZE", recv_data},
+    {"drain", "", drain},
+    {"close", "", close_it},
+    {"shutdown", "r|w|rw", shut_down},
+    {"reset", "", reset},
+    {"oob", "", send_oob},
+    {"accept", "MADE", accept_one},
+    {"buffers", "SIZE", set_buffers},
+    {"flags", "", show_flags},
+    {NULL, NULL, NULL},
 };

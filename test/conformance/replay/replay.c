@@ -7,23 +7,30 @@
 #include "verbs.h"
 #include "world.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void play_file(FILE *file, const char *name, size_t length)
+/* Those that were read, in order. */
+struct plans {
+    struct scenario *first;
+    struct scenario **last;
+};
+
+static void read_file(struct plans *plans, FILE *file, const char *path, char *name)
 {
-    struct reader reader = {.file = file, .name = strndup(name, length)};
+    struct reader reader = {.file = file, .path = path, .name = name};
     struct scenario *plan;
 
     while ((plan = scenario_read(&reader))) {
-        world_play(plan);
-        scenario_free(plan);
+        *plans->last = plan;
+        plans->last = &plan->next;
     }
     free(reader.name);
     free(reader.line);
 }
 
-static void play_path(const char *path)
+static void read_path(struct plans *plans, const char *path)
 {
     static const char suffix[] = ".scn";
     const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
@@ -31,22 +38,37 @@ static void play_path(const char *path)
     FILE *file = fopen(path, "re");
 
     if (!file)
-        mistake("cannot open %s", path);
+        mistake("%s: %s", path, strerror(errno));
     if (length >= sizeof suffix && strcmp(name + length - (sizeof suffix - 1), suffix) == 0)
         length -= sizeof suffix - 1;
-    play_file(file, name, length);
+    read_file(plans, file, path, strndup(name, length));
     fclose(file);
 }
 
+static void play(struct scenario *plan)
+{
+    while (plan) {
+        struct scenario *next = plan->next;
+
+        world_play(plan);
+        scenario_free(plan);
+        plan = next;
+    }
+}
+
+/* All is read before anything runs: a mistake leaves no trace. */
 int main(int argc, char **argv)
 {
+    struct plans plans = {.last = &plans.first};
+
+    if (argc < 2)
+        read_file(&plans, stdin, "standard input", strdup("scenario"));
+    for (int i = 1; i < argc; i++)
+        read_path(&plans, argv[i]);
     kernel_prepare();
     trace_prepare();
     verbs_prepare();
-    if (argc < 2)
-        play_file(stdin, "scenario", strlen("scenario"));
-    for (int i = 1; i < argc; i++)
-        play_path(argv[i]);
+    play(plans.first);
     verbs_end();
     kernel_end();
     return EXIT_SUCCESS;

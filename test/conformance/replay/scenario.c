@@ -3,8 +3,9 @@
 #include "scenario.h"
 
 #include "bytes.h"
+#include "check.h"
 
-#include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -21,10 +22,30 @@ struct block {
 #define METHOD_NAME_(name) #name,
 const char *const method_names[METHOD_COUNT] = {METHODS(METHOD_NAME_)};
 
+static const char *mistake_path;
+static unsigned mistake_number;
+
+void mistake_file(const char *path)
+{
+    mistake_path = path;
+    mistake_number = 0;
+}
+
+void mistake_line(unsigned number)
+{
+    mistake_number = number;
+}
+
 void mistake(const char *format, ...)
 {
     va_list arguments;
 
+    dprintf(STDERR_FILENO, "replay: ");
+    if (mistake_path)
+        dprintf(STDERR_FILENO, "%s:", mistake_path);
+    if (mistake_path && mistake_number > 0)
+        dprintf(STDERR_FILENO, "%u:", mistake_number);
+    dprintf(STDERR_FILENO, "%s", mistake_path ? " " : "");
     va_start(arguments, format);
     vdprintf(STDERR_FILENO, format, arguments);
     va_end(arguments);
@@ -68,18 +89,14 @@ static size_t next_token(const char **text, const char **token)
 {
     size_t length;
 
-    for (;; ++*text) {
-        *text += strspn(*text, SPACES);
-        if (**text != '"')
-            break;
+    *text += strspn(*text, SPACES);
+    if (**text == '"') {
         length = quoted_length(*text);
-        if (length > 0) {
-            *token = *text;
-            *text += length;
-            return length;
-        }
+        if (length == 0)
+            mistake("a quote is not closed");
+    } else {
+        length = **text == ';' ? 1 : strcspn(*text, SPACES ";\"");
     }
-    length = **text == ';' ? 1 : strcspn(*text, SPACES ";\"");
     *token = *text;
     *text += length;
     return length;
@@ -147,7 +164,7 @@ static enum super super_of(const char *name)
     for (int i = 0; i < SUPER_COUNT; i++)
         if (name && strcmp(names[i], name) == 0)
             return (enum super)i;
-    mistake("class NAME SUPER [METHOD...]: %s", name ? name : "");
+    mistake("class NAME SUPER [METHOD...] expected");
 }
 
 static struct class_plan *add_class(struct scenario *s, char *words)
@@ -156,44 +173,66 @@ static struct class_plan *add_class(struct scenario *s, char *words)
     const char *name = next_word(&words);
     const char *word;
 
-    if (!name)
-        mistake("class NAME SUPER [METHOD...]");
+    if (!name || !check_is_name(name))
+        mistake("class NAME SUPER [METHOD...] expected");
+    for (const struct class_plan *other = s->classes; other; other = other->next)
+        if (strcmp(other->name, name) == 0)
+            mistake("class %s is there already", name);
     cls->name = keep_text(s, name, strlen(name));
     cls->super = super_of(next_word(&words));
     while ((word = next_word(&words)))
         cls->overridden[method_of(word)] = true;
-    cls->next = s->classes; /* a later one of the same name is found first */
+    cls->next = s->classes;
     s->classes = cls;
     return cls;
 }
 
-static void add_method(struct scenario *s, struct class_plan *cls, char *line)
+/* The number of a call: what stands behind the method's name. */
+static unsigned call_number(const char *word)
+{
+    size_t digits = strspn(word, "0123456789");
+
+    if (word[digits] || digits == 0 || digits > 8 || *word == '0')
+        mistake("%s is not the number of a call: 1, 2, ...", word);
+    return (unsigned)strtoul(word, NULL, 10);
+}
+
+static action_list add_method(struct scenario *s, struct class_plan *cls, char *line)
 {
     char *colon = strchr(line, ':');
     struct call_plan *call = keep(s, sizeof *call);
     const char *word;
     enum method method;
 
-    if (!cls || !colon)
-        mistake("METHOD [NUMBER]: ACTION; ... expected: %s", line);
+    if (!cls)
+        mistake("a line of a class, without a class");
+    if (!colon)
+        mistake("METHOD [NUMBER]: ACTION; ... expected");
     *colon = '\0';
     word = next_word(&line);
     method = method_of(word ? word : "");
     word = next_word(&line);
-    call->number = word ? (unsigned)strtoul(word, NULL, 10) : EVERY_CALL;
+    call->number = word ? call_number(word) : EVERY_CALL;
+    if (next_word(&line))
+        mistake("METHOD [NUMBER]: ACTION; ... expected");
+    for (const struct call_plan *other = cls->calls[method]; other; other = other->next)
+        if (other->number == call->number)
+            mistake("%s is there already", method_names[method]);
     call->actions = actions_of(s, colon + 1);
     call->next = cls->calls[method];
     cls->calls[method] = call;
     cls->overridden[method] = true;
+    return call->actions;
 }
 
-static void add_step(struct scenario *s, const char *line)
+static action_list add_step(struct scenario *s, const char *line)
 {
     struct step *step = keep(s, sizeof *step);
 
     step->actions = actions_of(s, line);
     *s->last_step = step;
     s->last_step = &step->next;
+    return step->actions;
 }
 
 action_list class_actions(const struct class_plan *cls, enum method method, unsigned number)
@@ -238,55 +277,82 @@ static bool begins(const char *line, const char *word)
     return strncmp(line, word, length) == 0 && (!line[length] || strchr(SPACES, line[length]));
 }
 
-static void rename_next(struct reader *reader, char *line)
+/* The name is the rest of the line. */
+static void rename_next(struct reader *reader, const char *line)
 {
-    const char *name;
+    size_t length;
 
     line += strlen("scenario");
-    name = next_word(&line);
-    if (!name)
-        mistake("scenario NAME");
+    line += strspn(line, SPACES);
+    length = strlen(line);
+    while (length > 0 && strchr(SPACES, line[length - 1]))
+        length--;
+    if (length == 0)
+        mistake("scenario NAME expected");
     free(reader->name);
-    reader->name = strdup(name);
+    reader->name = strndup(line, length);
 }
 
-/* Whether the line is the scenario's; otherwise it has told the name of the next one. */
-static bool add_line(struct scenario *s, struct class_plan **cls, struct reader *reader)
-{
-    char *line = reader->line;
-    const char *first = line + strspn(line, SPACES);
+/* A scenario that is being read. */
+struct draft {
+    struct scenario *scenario;
+    struct class_plan *cls;
+    struct checker checker;
+};
 
-    if (*first == '\0' || *first == '#')
-        return true;
-    if (first == line && begins(line, "scenario")) {
-        rename_next(reader, line);
-        return false;
-    }
-    if (first != line)
-        add_method(s, *cls, line);
+static void begin(struct draft *draft, const struct reader *reader)
+{
+    *draft = (struct draft){.scenario = scenario_new(reader->name)};
+}
+
+/* NULL: it has no steps. */
+static struct scenario *end(struct draft *draft)
+{
+    check_end(&draft->checker, draft->scenario);
+    if (draft->scenario->steps)
+        return draft->scenario;
+    scenario_free(draft->scenario);
+    return NULL;
+}
+
+static void add_line(struct draft *draft, char *line, bool indented)
+{
+    if (indented)
+        check_actions(&draft->checker, add_method(draft->scenario, draft->cls, line), true);
     else if (begins(line, "class"))
-        *cls = add_class(s, line + strlen("class"));
+        draft->cls = add_class(draft->scenario, line + strlen("class"));
     else
-        add_step(s, line);
-    return true;
+        check_actions(&draft->checker, add_step(draft->scenario, line), false);
 }
 
 struct scenario *scenario_read(struct reader *reader)
 {
-    struct scenario *s = scenario_new(reader->name);
-    struct class_plan *cls = NULL;
+    struct draft draft;
+    struct scenario *done = NULL;
 
-    while (getline(&reader->line, &reader->room, reader->file) >= 0) {
-        if (add_line(s, &cls, reader))
+    mistake_file(reader->path);
+    begin(&draft, reader);
+    while (!done && getline(&reader->line, &reader->room, reader->file) >= 0) {
+        const char *first = reader->line + strspn(reader->line, SPACES);
+
+        draft.checker.line = ++reader->number;
+        mistake_line(reader->number);
+        if (*first == '\0' || *first == '#')
             continue;
-        if (s->steps)
-            return s;
-        scenario_free(s);
-        s = scenario_new(reader->name);
-        cls = NULL;
+        if (first != reader->line || !begins(first, "scenario")) {
+            add_line(&draft, reader->line, first != reader->line);
+            continue;
+        }
+        done = end(&draft);
+        mistake_line(reader->number);
+        rename_next(reader, reader->line);
+        if (!done)
+            begin(&draft, reader);
     }
-    if (s->steps)
-        return s;
-    scenario_free(s);
-    return NULL;
+    if (ferror(reader->file))
+        mistake("cannot be read: %s", strerror(errno));
+    if (!done)
+        done = end(&draft);
+    mistake_file(NULL);
+    return done;
 }

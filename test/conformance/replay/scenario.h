@@ -77,6 +77,7 @@ struct scenario {
     struct class_plan *classes;
     struct step *steps;
     struct step **last_step;
+    struct scenario *next;
     bool counts_descriptors; /* says "lose" or "exhaust" */
     struct block *memory;
 };
@@ -89,14 +90,20 @@ action_list class_actions(const struct class_plan *cls, enum method method, unsi
 /* The scenarios of a file, one after the other. */
 struct reader {
     FILE *file;
+    const char *path;
     char *name; /* of the next one; the first is named by who sets this up, with malloc */
     char *line;
     size_t room;
+    unsigned number; /* of the line */
 };
 
 /* NULL: there are no more. What is no scenario ends the program. */
 struct scenario *scenario_read(struct reader *reader);
 void scenario_free(struct scenario *s);
+
+/* Where a mistake is: the file, NULL for nowhere; and the number of the line, 0 for none. */
+void mistake_file(const char *path);
+void mistake_line(unsigned number);
 
 /* Ends the program: what is written is not a scenario. */
 void mistake(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));

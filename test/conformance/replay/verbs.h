@@ -15,7 +15,7 @@ struct turn {
 
 struct verb {
     const char *name;
-    int least;                 /* words */
+    const char *words;         /* scenario.py explains them */
     int (*run)(struct turn *); /* 0 or a negative error */
 };
 

@@ -99,8 +99,6 @@ struct asyncore_map *world_map(struct world *w, action_list words)
     if (!words[0] || !words[1] || words[2] || strcmp(words[0], "in") != 0)
         return NULL;
     number = strtoul(words[1], NULL, 10);
-    if (number >= MAPS)
-        mistake("in 0 to %d", MAPS - 1);
     return number == 0 ? NULL : w->maps[number];
 }
 
@@ -201,10 +199,8 @@ int world_run(struct world *w, struct frame *frame, action_list actions)
 
 static int raise_error(struct frame *frame, const char *name)
 {
-    int number = name ? error_number(name) : 0;
+    int number = error_number(name);
 
-    if (number == 0)
-        mistake("no error %s", name ? name : "");
     if (!frame->channel)
         return -number;
     return asyncore_raise(frame->channel, -number, "%s", asyncore_strerror(number));
@@ -221,23 +217,6 @@ static void call_action(action_list action)
         bytes_format(&text, " %s", *action);
     trace_call(bytes_text(&text));
     bytes_clear(&text);
-}
-
-static bool is_verb(const char *name)
-{
-    return verb_find(global_verbs, name) || verb_find(raw_verbs, name) ||
-           verb_find(channel_verbs, name);
-}
-
-static int take_turn(struct turn *turn, const struct verb *verb)
-{
-    int count = 0;
-
-    while (turn->words[count])
-        count++;
-    if (count < verb->least)
-        mistake("%s needs %d words", verb->name, verb->least);
-    return verb->run(turn);
 }
 
 static void show_end(struct turn *turn, const char *error)
@@ -265,7 +244,7 @@ static int say_nothing(struct turn *turn)
 /* NULL: the target is of a kind that has no such verb. */
 static const struct verb *choose_verb(struct turn *turn, struct target target)
 {
-    static const struct verb nothing = {"nothing", 0, say_nothing};
+    static const struct verb nothing = {"nothing", "", say_nothing};
     const struct verb *verb = verb_find(global_verbs, target.word);
 
     if (verb && !target.raw && target.channel == turn->frame->channel)
@@ -288,13 +267,11 @@ static int act(struct world *w, struct frame *frame, action_list action)
     const struct verb *verb = choose_verb(&turn, target);
     int r = -EINVAL;
 
-    if (!is_verb(target.word))
-        mistake("no verb %s", *action);
     if (turn.channel)
         asyncore_ref(turn.channel);
     call_action(action);
     if (verb)
-        r = take_turn(&turn, verb);
+        r = verb->run(&turn);
     show_end(&turn, !verb ? "KeyError" : r < 0 ? error_name(r) : NULL);
     bytes_clear(&result);
     if (turn.channel)
@@ -304,8 +281,6 @@ static int act(struct world *w, struct frame *frame, action_list action)
 
 static int do_super(struct frame *frame)
 {
-    if (!frame->call)
-        mistake("super outside of a method");
     return channel_call_super(frame);
 }
 
