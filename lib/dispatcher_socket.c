@@ -382,6 +382,7 @@ static int at_end(struct asyncore_dispatcher *d)
 
     if (!error_is_disconnect(r))
         return r;
+    error_resume(d->map, d->map->handled);
     return channel_of(d)->generation == generation ? over(d) : 0;
 }
 

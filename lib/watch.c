@@ -216,11 +216,12 @@ static int watch_or_hang_up(struct channel *c, unsigned want)
 static int interest(struct channel *c)
 {
     struct asyncore_dispatcher *d = dispatcher_of(c);
+    const struct asyncore_map *map = d->map;
     const uint64_t order = c->order;
     int readable = asyncore_readable(d);
     int writable = 0;
 
-    if (readable >= 0 && c->place == PLACE_IN_MAP && c->order == order)
+    if (readable >= 0 && c->place == PLACE_IN_MAP && d->map == map && c->order == order)
         writable = asyncore_writable(d);
     if (readable < 0 || writable < 0)
         return readable < 0 ? readable : writable;

@@ -573,15 +573,16 @@ def difference_send_before_the_connection():
     without a socket it fails, and queues nothing"""
     @patch(dispatcher_with_send, "send")
     def send(original, channel, data):
-        view = View(channel)
+        def initiate_send():
+            channel.out_buffer = view.out_buffer
+            if channel.connected:
+                channel.initiate_send()
+
         if channel.socket is None and not note(channel).closed:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        if not channel.connected:
-            view.initiate_send = lambda: None
-            original(view, data)
-            channel.out_buffer = view.out_buffer
-        else:
-            original(channel, data)
+        view = View(channel)
+        view.initiate_send = initiate_send
+        original(view, data)
 
 
 def difference_poll_timeout():
