@@ -257,8 +257,6 @@ static void check_word(struct checker *checker, const struct verb *verb, const c
         note(checker, CLASS_USED, word, strlen(word), NULL);
 }
 
-static void check_action(struct checker *checker, action_list action, bool inside);
-
 /* The words that are left, but for "in N" at the end. */
 static size_t count_words(action_list words, bool in)
 {
@@ -294,8 +292,8 @@ static struct want next_want(const char **at)
     return want;
 }
 
-static void check_words(struct checker *checker, const struct verb *verb, action_list words,
-                        bool inside)
+/* The action that is among the words, or NULL. */
+static action_list check_words(struct checker *checker, const struct verb *verb, action_list words)
 {
     size_t left = count_words(words, strstr(verb->words, "[IN]") != NULL);
     const char *at = verb->words;
@@ -303,10 +301,8 @@ static void check_words(struct checker *checker, const struct verb *verb, action
     while (*at && strcmp(at, "[IN]") != 0) {
         struct want want = next_want(&at);
 
-        if (strcmp(want.kind, "ACTION") == 0) {
-            check_action(checker, words, inside);
-            return;
-        }
+        if (strcmp(want.kind, "ACTION") == 0)
+            return words;
         if (left == 0 && !want.optional)
             mistake("%s is missing (%s %s)", want.kind, verb->name, verb->words);
         for (size_t n = want.many ? left : left > 0; n > 0; n--, left--)
@@ -320,6 +316,7 @@ static void check_words(struct checker *checker, const struct verb *verb, action
     if (left > 0)
         mistake("too many words: %s (%s%s%s)", *words, verb->name, *verb->words ? " " : "",
                 verb->words);
+    return NULL;
 }
 
 /* NULL: there is no such verb here. */
@@ -346,18 +343,20 @@ static bool is_verb(const char *name)
 
 static void check_action(struct checker *checker, action_list action, bool inside)
 {
-    const char *dot = *action ? strrchr(*action, '.') : NULL;
-    const char *name = dot ? dot + 1 : *action;
-    const struct verb *verb;
+    while (action) {
+        const char *dot = *action ? strrchr(*action, '.') : NULL;
+        const char *name = dot ? dot + 1 : *action;
+        const struct verb *verb;
 
-    if (!*action)
-        mistake("an action is missing");
-    verb = verb_here(*action, name, inside);
-    if (!verb)
-        mistake("no verb %s%s", *action, is_verb(name) ? " here" : "");
-    check_words(checker, verb, action + 1, inside);
-    if (dot)
-        note(checker, VERB_USED, *action, (size_t)(dot - *action), name);
+        if (!*action)
+            mistake("an action is missing");
+        verb = verb_here(*action, name, inside);
+        if (!verb)
+            mistake("no verb %s%s", *action, is_verb(name) ? " here" : "");
+        if (dot)
+            note(checker, VERB_USED, *action, (size_t)(dot - *action), name);
+        action = check_words(checker, verb, action + 1);
+    }
 }
 
 void check_actions(struct checker *checker, action_list actions, bool inside)

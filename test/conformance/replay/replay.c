@@ -17,9 +17,10 @@ struct plans {
     struct scenario **last;
 };
 
-static void read_file(struct plans *plans, FILE *file, const char *path, char *name)
+static void read_file(struct plans *plans, FILE *file, const char *path, const char *name,
+                      size_t length)
 {
-    struct reader reader = {.file = file, .path = path, .name = name};
+    struct reader reader = {.file = file, .path = path, .name = strndup(name, length)};
     struct scenario *plan;
 
     while ((plan = scenario_read(&reader))) {
@@ -41,7 +42,7 @@ static void read_path(struct plans *plans, const char *path)
         mistake("%s: %s", path, strerror(errno));
     if (length >= sizeof suffix && strcmp(name + length - (sizeof suffix - 1), suffix) == 0)
         length -= sizeof suffix - 1;
-    read_file(plans, file, path, strndup(name, length));
+    read_file(plans, file, path, name, length);
     fclose(file);
 }
 
@@ -62,7 +63,7 @@ int main(int argc, char **argv)
     struct plans plans = {.last = &plans.first};
 
     if (argc < 2)
-        read_file(&plans, stdin, "standard input", strdup("scenario"));
+        read_file(&plans, stdin, "standard input", "scenario", strlen("scenario"));
     for (int i = 1; i < argc; i++)
         read_path(&plans, argv[i]);
     kernel_prepare();
