@@ -74,6 +74,7 @@ int asyncore_detach(struct asyncore_dispatcher *d)
 struct nature {
     bool stream;
     bool is_file;
+    bool read_end;
     bool always;
 };
 
@@ -81,7 +82,7 @@ static int file_nature(struct asyncore_socket *s, struct nature *nature)
 {
     int r = file_is_always_ready(s);
 
-    *nature = (struct nature){.is_file = true, .always = r > 0};
+    *nature = (struct nature){.is_file = true, .read_end = file_is_read_end(s), .always = r > 0};
     return r < 0 ? r : file_wrapper_set_nonblocking(s);
 }
 
@@ -113,6 +114,7 @@ static int give(struct asyncore_dispatcher *d, struct asyncore_socket *s, struct
     c->generation++;
     c->stream = nature.stream;
     c->is_file = nature.is_file;
+    c->read_end = nature.read_end;
     c->always = nature.always;
     c->own_mind = HAS(s->cls, pending) || HAS(s->cls, want);
     c->closed = c->created = false;

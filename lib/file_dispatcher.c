@@ -178,6 +178,11 @@ int file_is_always_ready(struct asyncore_socket *s)
     return r == -EPERM ? 1 : r;
 }
 
+bool file_is_read_end(struct asyncore_socket *s)
+{
+    return S_ISFIFO(wrapper_of(s)->type) && (fcntl(s->fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
+}
+
 int asyncore_set_file(struct asyncore_dispatcher *d, int fd)
 {
     struct asyncore_socket *file = asyncore_file_wrapper_new(fd);

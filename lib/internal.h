@@ -80,6 +80,7 @@ struct channel {
     bool stream : 1;     /* a stream socket */
     bool created : 1;    /* ... of create_socket, not watched until it is going somewhere */
     bool is_file : 1;    /* its socket object is a file_wrapper */
+    bool read_end : 1;   /* ... of a pipe: epoll calls its hang-up writable, select never */
     bool always : 1;     /* its file cannot be watched: always ready */
     bool own_mind : 1;   /* its socket object has pending or want */
     bool consumed : 1;   /* a socket was given to it, or was to be */
@@ -290,6 +291,7 @@ extern const struct asyncore_socket_class file_wrapper_class;
 int socket_sendv(struct asyncore_socket *s, const struct iovec *iov, int count);
 /* 1: the descriptor cannot be watched and is always ready; 0: it can; or a negative errno. */
 int file_is_always_ready(struct asyncore_socket *s);
+bool file_is_read_end(struct asyncore_socket *s);
 /* Sets O_NONBLOCK until the wrapper is closed, where that makes a difference. */
 int file_wrapper_set_nonblocking(struct asyncore_socket *s);
 

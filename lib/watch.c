@@ -142,12 +142,6 @@ static int look_at_write(const struct channel *c)
     return poll(&fd, 1, 0) > 0 ? fd.revents : 0;
 }
 
-/* epoll tells of a pipe's hang-up whoever asks; to select that is nothing to write. */
-static bool is_hung_up(const struct channel *c)
-{
-    return c->is_file && !dispatcher_of(c)->map->batch->use_poll && look_at_write(c) == POLLHUP;
-}
-
 /* A connected stream socket is written to without asking the kernel first, once: only a send that
  * took everything makes it so again. While the event is armed for good reason it stays. */
 static bool writes_at_once(struct channel *c)
@@ -193,7 +187,7 @@ static int watch(struct channel *c, unsigned want)
         c->ask_write = false;
     else if (writes_at_once(c))
         batch_mark(c, ASYNCORE_WRITE);
-    else if (!is_hung_up(c))
+    else if (use_poll || !c->read_end)
         mask |= wanted(c, ASYNCORE_WRITE);
     if (expt != c->expt_armed || c->expt_fired)
         r = expt_watch(c, expt);
