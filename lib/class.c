@@ -44,7 +44,7 @@ static bool class_is_file(const struct asyncore_class *cls)
 static bool has_own_predicates(const struct asyncore_class *cls)
 {
     for (; cls->super; cls = cls->super) {
-        if (cls == &asyncore_dispatcher_with_send_class)
+        if (cls == &asyncore_dispatcher_with_send_class || cls == &asynchat_async_chat_class)
             continue;
         if (HAS(cls, readable) || HAS(cls, writable))
             return true;
@@ -76,11 +76,12 @@ static size_t event_room(void)
 static struct asyncore_dispatcher *allocate(const struct asyncore_class *cls,
                                             struct asyncore_map *map)
 {
-    char *room = calloc(1, event_room() + ALIGNED(sizeof(struct channel)) + cls->size);
+    const size_t in_front = chat_room(cls) + event_room();
+    char *room = calloc(1, in_front + ALIGNED(sizeof(struct channel)) + cls->size);
 
     if (!room)
         return NULL;
-    struct channel *c = (struct channel *)(void *)(room + event_room());
+    struct channel *c = (struct channel *)(void *)(room + in_front);
     struct asyncore_dispatcher *d = dispatcher_of(c);
     bool own = has_own_predicates(cls);
     enum asyncore_interest interest = interest_of(cls);
@@ -90,6 +91,8 @@ static struct asyncore_dispatcher *allocate(const struct asyncore_class *cls,
     c->on_change = own && interest == ASYNCORE_INTEREST_ON_CHANGE;
     c->expt = wants_expt(cls);
     map_adopt(map, c);
+    if (chat_room(cls) > 0)
+        chat_begin(c, (struct chat *)(void *)room);
     return d;
 }
 
@@ -162,18 +165,21 @@ struct asyncore_dispatcher *asyncore_new(const struct asyncore_class *cls, int f
 void channel_destroy(struct channel *c)
 {
     struct asyncore_dispatcher *d = dispatcher_of(c);
+    const size_t in_front = chat_room(d->cls) + event_room();
 
     c->refs++; /* a finalize may free the map, or run a pass: that is not to destroy it again */
     for (const struct asyncore_class *cls = d->cls; cls; cls = cls->super)
         if (HAS(cls, finalize))
             cls->finalize(d);
     (void)channel_drop_socket(c, false);
+    if (c->chat)
+        chat_end(c->chat);
     if (c->out_buffer)
         evbuffer_free(c->out_buffer);
     address_clear(&c->addr);
     assert(!c->batch && !c->changed && !c->armed);
     map_disown(c);
-    free((char *)c - event_room());
+    free((char *)c - in_front);
 }
 
 struct asyncore_dispatcher *asyncore_ref(struct asyncore_dispatcher *d)

@@ -15,13 +15,15 @@
 struct call {
     struct asyncore_map *map;
     struct handled *handled;
+    bool in_handler;
 };
 
 static void begin(struct channel *c, struct call *call)
 {
     struct asyncore_map *map = dispatcher_of(c)->map;
 
-    *call = (struct call){.map = map, .handled = map->handled};
+    *call = (struct call){.map = map, .handled = map->handled, .in_handler = map->in_handler};
+    map->in_handler = true;
     map->error.error = 0;
     map->handled = NULL;
     map_hold(map);
@@ -40,14 +42,22 @@ static int end(struct channel *c, const struct call *call, int result)
 {
     struct asyncore_map *map = call->map;
 
+    /* -EAGAIN is no failure, whoever says it. */
+    if (result > 0 || result == -EAGAIN)
+        result = 0;
+    if (map->gathering > 0) {
+        int r = chat_flush(map);
+
+        result = result < 0 ? result : r;
+    }
+    map->in_handler = call->in_handler;
     error_resume(map, call->handled);
     map->accepted = -1;
     if (c->on_change)
         channel_touch(c);
     channel_release(c);
     map_drop(map);
-    /* -EAGAIN is no failure, whoever says it. */
-    return result < 0 && result != -EAGAIN ? result : 0;
+    return result;
 }
 
 static int serve(struct asyncore_dispatcher *d, int (*handler)(struct asyncore_dispatcher *))
@@ -76,6 +86,11 @@ int asyncore_write(struct asyncore_dispatcher *d)
 int asyncore_exception(struct asyncore_dispatcher *d)
 {
     return serve(d, asyncore_handle_expt_event);
+}
+
+int dispatch_flush(struct channel *c)
+{
+    return serve(dispatcher_of(c), chat_send_at_end);
 }
 
 /* --- poll's way ------------------------------------------------------------------------------ */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include <event2/buffer.h>
 #include <event2/util.h>
 
 static int syscall_result(int r)
@@ -33,6 +32,12 @@ struct asyncore_socket *channel_use_socket(struct channel *c)
     return c->socket;
 }
 
+struct asyncore_socket *channel_use_socket_to_send(struct channel *c)
+{
+    chat_send_gathered(c);
+    return channel_use_socket(c);
+}
+
 /* --- giving and taking ----------------------------------------------------------------------- */
 
 int channel_drop_socket(struct channel *c, bool detach)
@@ -42,6 +47,8 @@ int channel_drop_socket(struct channel *c, bool detach)
 
     if (!s)
         return detach ? -EBADF : 0;
+    chat_send_gathered(c);
+    chat_drop_input(c);
     asyncore_del_channel(dispatcher_of(c));
     watch_release(c);
     batch_remove(c);
@@ -64,8 +71,7 @@ int asyncore_detach(struct asyncore_dispatcher *d)
     if (!HAS(c->socket->cls, detach))
         return -ENOTSUP;
     fd = channel_drop_socket(c, true);
-    if (c->out_buffer)
-        evbuffer_drain(c->out_buffer, evbuffer_get_length(c->out_buffer));
+    out_buffer_discard(c);
     (void)asyncore_dispatcher_close(d);
     return fd;
 }
@@ -238,7 +244,7 @@ int asyncore_getpeername(const struct asyncore_dispatcher *d, struct sockaddr *a
 
 int asyncore_shutdown(struct asyncore_dispatcher *d, int how)
 {
-    (void)channel_use_socket(channel_of(d));
+    (void)channel_use_socket_to_send(channel_of(d));
     return syscall_result(shutdown(asyncore_fileno(d), how));
 }
 
@@ -369,11 +375,20 @@ int dispatcher_sent(struct asyncore_dispatcher *d, size_t len, int sent)
 
 int asyncore_dispatcher_send(struct asyncore_dispatcher *d, const void *data, size_t len)
 {
-    struct asyncore_socket *s = channel_use_socket(channel_of(d));
+    struct asyncore_socket *s = channel_use_socket_to_send(channel_of(d));
 
     if (!s)
         return dispatcher_without_socket(channel_of(d));
     return dispatcher_sent(d, len, asyncore_socket_send(s, data, len, 0));
+}
+
+/* What an async_chat holds back is handed out before the connection is over. 1: it is closed. */
+static int at_end_of_input(struct asyncore_dispatcher *d)
+{
+    const unsigned generation = channel_of(d)->generation;
+    int r = channel_of(d)->chat ? chat_end_of_input(d) : 0;
+
+    return r >= 0 && channel_of(d)->generation != generation ? 1 : r;
 }
 
 /* An error of handle_close that says the same as the end of the stream calls it once more. */
@@ -391,19 +406,22 @@ static int at_end(struct asyncore_dispatcher *d)
 int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t len)
 {
     struct asyncore_socket *s = channel_use_socket(channel_of(d));
-    int n;
+    int n, r;
 
     if (!s)
         return dispatcher_without_socket(channel_of(d));
     n = asyncore_socket_recv(s, buf, len, 0);
-    if (n == 0)
-        return at_end(d);
-    return error_is_disconnect(n) ? over(d) : n;
+    if (n != 0 && !error_is_disconnect(n))
+        return n;
+    r = at_end_of_input(d);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    return n == 0 ? at_end(d) : over(d);
 }
 
 int asyncore_send_flags(struct asyncore_dispatcher *d, const void *data, size_t len, int flags)
 {
-    struct asyncore_socket *s = channel_use_socket(channel_of(d));
+    struct asyncore_socket *s = channel_use_socket_to_send(channel_of(d));
 
     return s ? asyncore_socket_send(s, data, len, flags) : -EBADF;
 }
@@ -420,7 +438,7 @@ int asyncore_sendto(struct asyncore_dispatcher *d, const void *data, size_t len,
 {
     ssize_t n;
 
-    (void)channel_use_socket(channel_of(d));
+    (void)channel_use_socket_to_send(channel_of(d));
     do
         n = sendto(asyncore_fileno(d), data, len, MSG_NOSIGNAL, addr, addrlen);
     while (n < 0 && errno == EINTR);

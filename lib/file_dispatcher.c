@@ -8,12 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 struct file_wrapper {
@@ -37,26 +34,15 @@ static int file_recv(struct asyncore_socket *s, void *buf, size_t len, int flags
     return n < 0 ? -errno : (int)n;
 }
 
-/* A pipe without a reader raises SIGPIPE, and write has no flag against it: hold the signal off,
- * and take it back unless it was pending already. */
+/* A pipe without a reader raises SIGPIPE. */
 static ssize_t pipe_write(int fd, const void *buf, size_t len)
 {
-    const struct timespec now = {0, 0};
-    sigset_t pipe_signal, old, pending;
+    struct sigpipe held;
     ssize_t n;
 
-    sigemptyset(&pipe_signal);
-    sigaddset(&pipe_signal, SIGPIPE);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &pipe_signal, &old);
+    sigpipe_hold(&held);
     n = write(fd, buf, len);
-    int error = errno;
-
-    if (n < 0 && error == EPIPE && !sigismember(&pending, SIGPIPE))
-        while (sigtimedwait(&pipe_signal, NULL, &now) < 0 && errno == EINTR)
-            ;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    errno = error;
+    sigpipe_release(&held, n < 0 && errno == EPIPE);
     return n;
 }
 

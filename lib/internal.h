@@ -6,6 +6,8 @@
  *
  *     struct event (read) | struct channel | struct asyncore_dispatcher, and what derives from it
  *
+ * (in front of it all, for an async_chat, struct chat).
+ *
  * Its place says which of its map's three lists it is on. Its interest (want) becomes events
  * (armed) in watch.c; what the events report (ready) is gathered into the batch of the pass that
  * waits, and served by dispatch.c.
@@ -18,10 +20,12 @@
 #include <event2/event.h>
 
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdalign.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct chat;
 struct evbuffer;
 
 /* --- channels -------------------------------------------------------------------------------- */
@@ -61,7 +65,8 @@ struct channel {
     struct asyncore_socket *socket; /* NULL: none */
     struct asyncore_socket plain;   /* the room for one of the library's own */
     struct event *write_event;      /* made when it is first needed */
-    struct evbuffer *out_buffer;    /* dispatcher_with_send's; made when it is first needed */
+    struct evbuffer *out_buffer;    /* what is to be sent; made when it is first needed */
+    struct chat *chat;              /* an async_chat's part; NULL: it is none */
     const char *const *ignore_log_types;
     struct address addr;
 
@@ -144,6 +149,8 @@ struct batch {
     struct batch *outer; /* of the pass in one of whose handlers this one runs */
 };
 
+TAILQ_HEAD(chat_list, chat);
+
 #define ERROR_MESSAGE_SIZE 256
 
 /* The error that a running handle_error handles, whatever happens inside it meanwhile. */
@@ -180,7 +187,20 @@ struct asyncore_map {
     unsigned expt_count; /* channels on it */
     bool expt_armed;
 
-    struct evbuffer *reserve; /* dispatcher_with_send.c */
+    struct evbuffer *reserve; /* out_buffer.c */
+
+    char *input_room; /* chat_input.c: NULL while it is in use */
+    size_t input_room_size;
+
+    /* Output of the handler that is running: chat_output.c. */
+    struct chat_list gathered;
+    char *gather_room;
+    size_t gather_length;
+    struct chat *gatherer; /* whose output is in the room; NULL: it is empty */
+    size_t gathering;      /* channels on that list */
+    struct evbuffer *made; /* for what a producer makes: NULL while it is in use */
+    bool in_handler;
+    bool flushing;
 
     /* The connection that was accepted last, until the handler ends. The number may have become
      * another socket's since. */
@@ -268,6 +288,9 @@ void expt_close(struct asyncore_map *map);
 /* Serves the map's innermost batch. 0, STOPPED, or an error that leaves the loop. */
 int dispatch_batch(struct asyncore_map *map);
 
+/* Sends what a handler has gathered for c, as if in a handler of c's. */
+int dispatch_flush(struct channel *c);
+
 /* Whether the host, a handler or the map's end has stopped the loop: loop.c. */
 bool loop_is_stopped(const struct asyncore_map *map);
 
@@ -306,6 +329,66 @@ int dispatcher_without_socket(const struct channel *c);
 
 /* What a send returned, as dispatcher.send gives it to its caller. */
 int dispatcher_sent(struct asyncore_dispatcher *d, size_t len, int sent);
+
+/* The same for what is sent: what has been gathered goes first. */
+struct asyncore_socket *channel_use_socket_to_send(struct channel *c);
+
+/* --- SIGPIPE --------------------------------------------------------------------------------- */
+
+struct sigpipe {
+    sigset_t old;
+    bool was_pending;
+};
+
+void sigpipe_hold(struct sigpipe *held);
+/* raised: a call has failed with EPIPE. Keeps errno. */
+void sigpipe_release(const struct sigpipe *held, bool raised);
+
+/* --- out_buffer.c ---------------------------------------------------------------------------- */
+
+/* As in Python: what dispatcher_with_send offers to the socket at most. */
+#define SEND_SIZE 65536
+
+/* Queues a copy. 0 or -ENOMEM. */
+int out_buffer_add(struct channel *c, const void *data, size_t len);
+/* Drops everything that is queued. */
+void out_buffer_discard(struct channel *c);
+/* Makes sure that out_buffer_add_rest will succeed. */
+bool out_buffer_has_reserve(struct asyncore_map *map);
+/* Queues at most SEND_SIZE bytes, whatever memory there is. */
+void out_buffer_add_rest(struct channel *c, const void *data, size_t len);
+/* Offers limit bytes to the socket at most, and drops what it took: what the socket returned. With
+ * nothing queued, 0 bytes: that may show the end. */
+int out_buffer_send(struct channel *c, size_t limit, size_t *offered);
+
+/* --- async_chat ------------------------------------------------------------------------------ */
+
+/* The room that a channel of a class needs in front, 0 for those that are no async_chat; sets up,
+ * and releases, what is there. */
+size_t chat_room(const struct asyncore_class *cls);
+void chat_begin(struct channel *c, struct chat *chat);
+void chat_end(struct chat *chat);
+
+/* What is queued beside the out_buffer. */
+size_t chat_queued(const struct channel *c);
+
+/* What the socket takes of what has been gathered, now, without calling a method. */
+void chat_send_gathered(struct channel *c);
+
+/* Takes c from the channels with gathered output, which stays queued. */
+void chat_ungather(struct channel *c);
+
+/* Sends, for every channel, what has been gathered. An error that leaves the loop. */
+int chat_flush(struct asyncore_map *map);
+
+/* What a flush does for one channel. */
+int chat_send_at_end(struct asyncore_dispatcher *d);
+
+/* Forgets input that was not handed out: the connection is another. */
+void chat_drop_input(struct channel *c);
+
+/* Hands out what was held back, at the end of the connection. */
+int chat_end_of_input(struct asyncore_dispatcher *d);
 
 /* --- repr ------------------------------------------------------------------------------------ */
 

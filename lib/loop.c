@@ -200,11 +200,25 @@ static void touch_outer(struct asyncore_map *map)
         }
 }
 
+/* What the handler around this pass has pushed goes out before anyone waits for an answer. */
+static int flush(struct asyncore_map *map)
+{
+    const bool flushing = map->flushing;
+    int r;
+
+    if (map->gathering == 0)
+        return 0;
+    map->flushing = false;
+    r = chat_flush(map);
+    map->flushing = flushing;
+    return r == 0 && loop_is_stopped(map) ? STOPPED : r;
+}
+
 /* 0, STOPPED, or an error. */
 static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll, bool exact)
 {
     struct batch batch = {.sorted = true, .use_poll = use_poll, .outer = map->batch};
-    const bool in_predicate = map->asking > 0;
+    const bool in_predicate = map->asking > 0, in_handler = map->in_handler;
     struct answer *answers = in_predicate ? watch_keep_answers(map) : NULL;
     int r;
 
@@ -212,9 +226,13 @@ static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll, bool e
     touch_outer(map);
     map->batch = &batch;
     map->passes++;
-    r = gather(map, timeout, exact);
+    map->in_handler = false;
+    r = flush(map);
+    if (r == 0)
+        r = gather(map, timeout, exact);
     if (r == 0)
         r = dispatch_batch(map);
+    map->in_handler = in_handler;
     drop_batch(map);
     if (in_predicate)
         watch_restore_answers(map, answers);

@@ -101,6 +101,12 @@ static void map_clear(struct asyncore_map *map)
     map->base = NULL;
     map->timer = map->pause = NULL;
     map->reserve = NULL;
+    if (map->made)
+        evbuffer_free(map->made);
+    map->made = NULL;
+    free(map->gather_room);
+    free(map->input_room);
+    map->gather_room = map->input_room = NULL;
 }
 
 struct asyncore_map *asyncore_map_new(struct event_base *base)
@@ -121,6 +127,7 @@ struct asyncore_map *asyncore_map_new(struct event_base *base)
     TAILQ_INIT(&map->doomed);
     TAILQ_INIT(&map->asked);
     TAILQ_INIT(&map->changed);
+    TAILQ_INIT(&map->gathered);
     if (map->base) {
         map->timer = evtimer_new(map->base, on_timer, map);
         map->pause = evtimer_new(map->base, on_pause_end, map);
@@ -305,6 +312,7 @@ int asyncore_add_channel(struct asyncore_dispatcher *d, struct asyncore_map *map
     if (map != d->map) {
         asyncore_del_channel(d);
         batch_remove(c);
+        chat_ungather(c);
         map_disown(c);
         map_adopt(map, c);
     }

@@ -2,7 +2,7 @@
  * asyncore_X: calls of method X of a channel, whichever of its classes has it.
  *
  * Each keeps the channel while its method runs, whatever that does to it or to its map, and notes
- * its name as the place of an error that comes without one.
+ * its name as the place of an error that comes without one. asynchat_X: the same, of an async_chat.
  */
 #include "internal.h"
 
@@ -100,4 +100,23 @@ int asyncore_repr(const struct asyncore_dispatcher *d, char *buf, size_t size)
 {
     FIND(d, repr);
     return cls->repr(d, buf, size);
+}
+
+#define CHAT_METHOD(name)                                                                          \
+    int asynchat_##name(struct asyncore_dispatcher *d)                                             \
+    {                                                                                              \
+        if (!channel_of(d)->chat)                                                                  \
+            return -EINVAL;                                                                        \
+        CALL(d, name, d);                                                                          \
+    }
+
+CHAT_METHOD(found_terminator)
+CHAT_METHOD(handle_collect_limit)
+CHAT_METHOD(handle_high_water)
+
+int asynchat_collect_incoming_data(struct asyncore_dispatcher *d, const void *data, size_t len)
+{
+    if (!channel_of(d)->chat)
+        return -EINVAL;
+    CALL(d, collect_incoming_data, d, data, len);
 }

@@ -2,6 +2,7 @@
 #ifndef ASYNCORE_ASYNCORE_H
 #define ASYNCORE_ASYNCORE_H
 
+#include <asyncore/chat.h>
 #include <asyncore/class.h>
 #include <asyncore/dispatcher.h>
 #include <asyncore/dispatcher_with_send.h>
@@ -9,6 +10,7 @@
 #include <asyncore/file_dispatcher.h>
 #include <asyncore/loop.h>
 #include <asyncore/map.h>
+#include <asyncore/producer.h>
 #include <asyncore/socket.h>
 
 #endif

@@ -91,6 +91,14 @@ struct asyncore_class {
 
     /* As snprintf: the length without the end, what does not fit is cut. May not close. */
     int (*repr)(const struct asyncore_dispatcher *d, char *buf, size_t size);
+
+    /* Of async_chat, chat.h; the first two are required there. */
+    int (*collect_incoming_data)(struct asyncore_dispatcher *d, const void *data, size_t len);
+    int (*found_terminator)(struct asyncore_dispatcher *d);
+    int (*handle_collect_limit)(struct asyncore_dispatcher *d);
+    int (*handle_high_water)(struct asyncore_dispatcher *d);
+    size_t ac_in_buffer_size;  /* bytes; 0: as the super class says */
+    size_t ac_out_buffer_size; /* bytes; 0: as the super class says */
 };
 
 /* A new channel of class cls, owned by map. fd: a connected, listening or unconnected socket; the

@@ -1,0 +1,103 @@
+/* What the files of async_chat know of each other. */
+#ifndef ASYNCORE_CHAT_INTERNAL_H
+#define ASYNCORE_CHAT_INTERNAL_H
+
+#include "internal.h"
+
+/* --- terminator.c ---------------------------------------------------------------------------- */
+
+struct terminator {
+    enum asynchat_terminator_kind kind;
+    unsigned version; /* counts the settings */
+    uint64_t count;   /* of COUNT */
+    char *bytes;      /* kept when another kind is set */
+    size_t length;
+    size_t *borders; /* and behind them the bytes */
+};
+
+/* No bytes (NULL): none. 0 or -ENOMEM. */
+int terminator_set(struct terminator *t, const void *bytes, size_t length);
+void terminator_set_count(struct terminator *t, uint64_t count);
+
+/* Looks for the bytes in data, behind an input that ended with the first *state of them: the offset
+ * behind them, 0: they are not there; then *state of them end the input now. */
+size_t terminator_find(const struct terminator *t, size_t *state, const char *data, size_t len);
+
+/* --- producer.c ------------------------------------------------------------------------------ */
+
+/* What is queued: producers, and marks between what was pushed. */
+struct asynchat_producer {
+    TAILQ_ENTRY(asynchat_producer) in_queue;
+    asynchat_more more; /* NULL: a mark */
+    void (*release)(void *arg);
+    void *arg;
+    struct evbuffer *behind; /* what was pushed after it; NULL: nothing */
+    bool busy;               /* it is being asked */
+    bool freed;              /* and that was the last time */
+    bool closes;             /* a mark of close_when_done */
+};
+
+TAILQ_HEAD(producer_queue, asynchat_producer);
+
+/* A mark; NULL: no memory. */
+struct asynchat_producer *producer_new_mark(bool closes);
+
+/* Whether it is a file with more than len bytes to come that sendfile can send. */
+bool producer_is_large_file(const struct asynchat_producer *producer, size_t len);
+
+/* Sends a piece of such a file: the count, -ENOTSUP: that cannot be, or a negative errno. */
+int producer_sendfile(struct asynchat_producer *producer, int sock, size_t *offered);
+
+/* --- async_chat ------------------------------------------------------------------------------ */
+
+/* Input that a handle_read is handing out, and input that waits for the next one: chat_input.c. */
+struct input;
+
+struct rest {
+    char *block; /* where it lies; NULL: there is none */
+    char *bytes;
+    size_t len;
+};
+
+struct chat {
+    struct channel *channel;
+    TAILQ_ENTRY(chat) in_gathered;
+
+    /* Input. */
+    struct terminator terminator;
+    size_t held; /* the input ended with so many bytes of the terminator */
+    struct rest rest;
+    struct input *input; /* of the innermost handle_read; NULL: none is running */
+    size_t in_size;
+    size_t collected; /* since the last terminator */
+    size_t collect_limit;
+    unsigned discards; /* how often */
+
+    struct evbuffer *incoming; /* collector.c; made when it is first needed */
+    size_t given;              /* bytes at its front that asynchat_get_data gave out */
+
+    /* Output, behind the channel's out_buffer. */
+    struct producer_queue queue;
+    size_t behind; /* bytes in the queue's buffers */
+    size_t out_size;
+    size_t high_water;
+    struct evbuffer *sending; /* the out_buffer that a method send is given a piece of */
+
+    bool limit_told : 1;
+    bool high_told : 1;
+    bool pauses : 1;
+    bool gathered : 1; /* on the map's list */
+    bool own_send : 1; /* its class has a send of its own */
+};
+
+static inline struct chat *chat_of(const struct asyncore_dispatcher *d)
+{
+    return channel_of(d)->chat;
+}
+
+/* chat_input.c, collector.c, chat_output.c */
+void chat_discard_input(struct chat *chat);
+void chat_discard_incoming(struct chat *chat);
+void chat_discard_output(struct chat *chat);
+
+#endif

@@ -1,0 +1,115 @@
+/*
+ * The terminator of an async_chat, and the search for it.
+ *
+ * Input comes in any cuts, so a search begins with how many bytes of the terminator the input ended
+ * with before (the state), and ends with a new state. Those bytes need not be kept: they are the
+ * terminator's. Bytes are looked at once or twice, whatever the terminator (Knuth, Morris and
+ * Pratt).
+ */
+#include "chat_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* For each number k of matched bytes, how many of them match when the next byte does not. */
+static void find_borders(size_t *borders, const char *bytes, size_t length)
+{
+    size_t k = 0;
+
+    borders[0] = 0;
+    for (size_t i = 1; i < length; i++) {
+        borders[i] = k;
+        while (k > 0 && bytes[i] != bytes[k])
+            k = borders[k];
+        k += bytes[i] == bytes[k];
+    }
+}
+
+static bool is_set(const struct terminator *t, const void *bytes, size_t length)
+{
+    return length > 0 && t->length == length && memcmp(t->bytes, bytes, length) == 0;
+}
+
+int terminator_set(struct terminator *t, const void *bytes, size_t length)
+{
+    size_t *borders = NULL;
+
+    if (!is_set(t, bytes, length)) {
+        if (length > SIZE_MAX / (2 * sizeof *borders))
+            return -ENOMEM;
+        borders = length > 0 ? malloc(length * (sizeof *borders + 1)) : NULL;
+        if (!borders && length > 0)
+            return -ENOMEM;
+        if (length > 0) {
+            memcpy(borders + length, bytes, length);
+            find_borders(borders, (char *)(borders + length), length);
+        }
+        free(t->borders);
+        t->borders = borders;
+        t->bytes = borders ? (char *)(borders + length) : NULL;
+        t->length = length;
+    }
+    t->kind = bytes ? ASYNCHAT_TERMINATOR_BYTES : ASYNCHAT_TERMINATOR_NONE;
+    t->version++;
+    return 0;
+}
+
+/* The bytes stay: they are often the next terminator again. */
+void terminator_set_count(struct terminator *t, uint64_t count)
+{
+    t->kind = ASYNCHAT_TERMINATOR_COUNT;
+    t->count = count;
+    t->version++;
+}
+
+/* Goes on from state *k until it has gone through data, or has found the terminator, or, if
+ * to_start, is back at 0; the offset that it has come to. */
+static size_t step(const struct terminator *t, size_t *k, const char *data, size_t len,
+                   bool to_start)
+{
+    size_t i = 0;
+
+    while (i < len && *k < t->length && (*k > 0 || !to_start)) {
+        while (*k > 0 && t->bytes[*k] != data[i])
+            *k = t->borders[*k];
+        *k += t->bytes[*k] == data[i++];
+    }
+    return i;
+}
+
+size_t terminator_find(const struct terminator *t, size_t *state, const char *data, size_t len)
+{
+    const size_t tail = t->length - 1;
+    size_t k = *state;
+    size_t i = k > 0 ? step(t, &k, data, len, true) : 0;
+    const char *found;
+
+    *state = 0;
+    if (k == t->length)
+        return i;
+    if (k > 0) { /* it is at the end of data */
+        *state = k;
+        return 0;
+    }
+    found = memmem(data + i, len - i, t->bytes, t->length);
+    if (found)
+        return (size_t)(found - data) + t->length;
+    if (len - i > tail)
+        i = len - tail;
+    step(t, state, data + i, len - i, false);
+    return 0;
+}
+
+size_t asynchat_find_prefix_at_end(const void *haystack, size_t haystack_len, const void *needle,
+                                   size_t needle_len)
+{
+    const char *end = (const char *)haystack + haystack_len;
+    size_t n = needle_len > 0 ? needle_len - 1 : 0;
+
+    if (n > haystack_len)
+        n = haystack_len;
+    while (n > 0 && memcmp(end - n, needle, n) != 0)
+        n--;
+    return n;
+}
