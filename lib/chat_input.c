@@ -191,6 +191,7 @@ int asynchat_set_collect_limit(struct asyncore_dispatcher *d, size_t bytes)
     if (!chat)
         return -EINVAL;
     chat->collect_limit = bytes;
+    chat->collected = 0;
     chat->limit_told = false;
     return 0;
 }
@@ -207,10 +208,11 @@ static int keep_limit(struct asyncore_dispatcher *d, size_t len)
 {
     struct chat *chat = chat_of(d);
 
-    if (chat->terminator.kind == ASYNCHAT_TERMINATOR_COUNT && chat->terminator.count > 0)
+    if (chat->collect_limit == 0 ||
+        (chat->terminator.kind == ASYNCHAT_TERMINATOR_COUNT && chat->terminator.count > 0))
         return 0;
     chat->collected += len;
-    if (chat->collect_limit == 0 || chat->collected <= chat->collect_limit || chat->limit_told)
+    if (chat->collected <= chat->collect_limit || chat->limit_told)
         return 0;
     chat->limit_told = true;
     return asynchat_handle_collect_limit(d);
@@ -227,6 +229,7 @@ static int collect(struct asyncore_dispatcher *d, struct input *in, char *piece,
 
     if (r >= 0 && c->generation == generation && c->chat->discards == discards)
         r = result(asynchat_collect_incoming_data(d, piece, len));
+    c->chat->lendable = NULL;
     if (r < 0 && c->generation == generation && c->chat->discards == discards && !in->taken) {
         in->len += (size_t)(in->data - piece);
         in->data = piece;
@@ -302,6 +305,8 @@ static int hand_out_until(struct asyncore_dispatcher *d, struct input *in)
         return 0;
     if (end == 0)
         in->data = piece + len; /* where collect finds its end */
+    else
+        chat->lendable = piece;
     return collect(d, in, piece, len);
 }
 
@@ -309,7 +314,7 @@ static int hand_out(struct asyncore_dispatcher *d, struct input *in)
 {
     const struct terminator *t = &chat_of(d)->terminator;
     const unsigned generation = channel_of(d)->generation;
-    int r;
+    int r, lent;
 
     if (t->kind == ASYNCHAT_TERMINATOR_BYTES && t->length > 0)
         r = hand_out_until(d, in);
@@ -317,7 +322,10 @@ static int hand_out(struct asyncore_dispatcher *d, struct input *in)
         r = hand_out_count(d, in);
     else
         r = hand_out_all(d, in);
-    return r < 0 || channel_of(d)->generation != generation ? r : follow(d, in);
+    if (r >= 0 && channel_of(d)->generation == generation)
+        r = follow(d, in);
+    lent = chat_of(d)->lent ? chat_copy_lent(chat_of(d)) : 0;
+    return r < 0 ? r : lent;
 }
 
 /* Hands out input that lies in room, unless the channel is closed meanwhile. In front of it there

@@ -73,21 +73,25 @@ struct chat {
     size_t collect_limit;
     unsigned discards; /* how often */
 
-    struct evbuffer *incoming; /* collector.c; made when it is first needed */
+    /* What is kept: collector.c. */
+    struct evbuffer *incoming; /* made when it is first needed */
     size_t given;              /* bytes at its front that asynchat_get_data gave out */
+    char *lendable;            /* a piece that is being handed out, and ends at a terminator */
+    char *lent;                /* the piece, if that is all that is kept; NULL: it is not */
+    size_t lent_len;
 
     /* Output, behind the channel's out_buffer. */
     struct producer_queue queue;
     size_t behind; /* bytes in the queue's buffers */
     size_t out_size;
     size_t high_water;
-    struct evbuffer *sending; /* the out_buffer that a method send is given a piece of */
 
     bool limit_told : 1;
     bool high_told : 1;
     bool pauses : 1;
     bool gathered : 1; /* on the map's list */
     bool own_send : 1; /* its class has a send of its own */
+    bool in_send : 1;  /* which is running, with a piece of the out_buffer */
 };
 
 static inline struct chat *chat_of(const struct asyncore_dispatcher *d)
@@ -99,5 +103,8 @@ static inline struct chat *chat_of(const struct asyncore_dispatcher *d)
 void chat_discard_input(struct chat *chat);
 void chat_discard_incoming(struct chat *chat);
 void chat_discard_output(struct chat *chat);
+
+/* Before the lent piece is overwritten. 0 or -ENOMEM. */
+int chat_copy_lent(struct chat *chat);
 
 #endif

@@ -97,8 +97,8 @@ void chat_discard_output(struct chat *chat)
 
     if (map->gatherer == chat)
         map->gatherer = NULL;
-    if (c->out_buffer && c->out_buffer == chat->sending)
-        c->out_buffer = NULL; /* send_in_turn frees it */
+    if (chat->in_send)
+        c->out_buffer = NULL; /* send_piece frees it */
     else if (c->out_buffer)
         evbuffer_drain(c->out_buffer, evbuffer_get_length(c->out_buffer));
     while ((producer = first(chat))) {
@@ -158,6 +158,15 @@ static bool has_gather_room(struct asyncore_map *map)
     return map->gather_room && out_buffer_has_reserve(map);
 }
 
+static inline bool gather_more(struct asyncore_map *map, const void *data, size_t len)
+{
+    if (len > SEND_SIZE - map->gather_length)
+        return false;
+    memcpy(map->gather_room + map->gather_length, data, len);
+    map->gather_length += len;
+    return true;
+}
+
 /* Whether data went into the map's room. */
 static bool gather(struct chat *chat, const void *data, size_t len)
 {
@@ -169,11 +178,7 @@ static bool gather(struct chat *chat, const void *data, size_t len)
         map->gatherer = chat;
         map->gather_length = 0;
     }
-    if (len > SEND_SIZE - map->gather_length)
-        return false;
-    memcpy(map->gather_room + map->gather_length, data, len);
-    map->gather_length += len;
-    return true;
+    return gather_more(map, data, len);
 }
 
 /* --- one send -------------------------------------------------------------------------------- */
@@ -336,7 +341,8 @@ static int send_gathered(struct asyncore_dispatcher *d, bool may_close)
     return asked == 0 && may_close && d->connected && is_done(chat) ? close_is_due(d) : asked;
 }
 
-/* Python's way: the first thing that there is to send, by the method. */
+/* Python's way: the first thing that there is to send, by the method. While that runs nothing else
+ * is sent. */
 static int send_piece(struct asyncore_dispatcher *d)
 {
     struct channel *c = channel_of(d);
@@ -348,12 +354,12 @@ static int send_piece(struct asyncore_dispatcher *d)
 
     if (len > 0 && !data)
         return -ENOMEM;
-    chat->sending = out;
+    chat->in_send = true;
     sent = asyncore_send(d, data ? (const void *)data : "", len);
-    chat->sending = NULL;
+    chat->in_send = false;
     if (out && c->out_buffer != out)
         evbuffer_free(out);
-    else if (sent > 0)
+    else if (out && sent > 0)
         evbuffer_drain(out, (size_t)sent);
     return handled(d, sent);
 }
@@ -363,7 +369,7 @@ static int send_in_turn(struct asyncore_dispatcher *d)
     struct chat *chat = chat_of(d);
     int r = 0;
 
-    while (r >= 0 && d->connected && !is_empty(chat)) {
+    while (r >= 0 && d->connected && !is_empty(chat) && !chat->in_send) {
         if (length_of(chat->channel->out_buffer) > 0)
             return send_piece(d);
         if (first(chat)->busy)
@@ -535,6 +541,8 @@ int asynchat_push(struct asyncore_dispatcher *d, const void *data, size_t len)
 
     if (!chat)
         return -EINVAL;
+    if (d->map->gatherer == chat && chat->high_water == 0 && gather_more(d->map, data, len))
+        return 0;
     if (chat->own_send) {
         r = add_pieces(chat, data, len);
     } else if (len == 0) {

@@ -188,12 +188,10 @@ struct asyncore_dispatcher *asyncore_ref(struct asyncore_dispatcher *d)
     return d;
 }
 
-void channel_release(struct channel *c)
+void channel_is_free(struct channel *c)
 {
     struct asyncore_map *map = dispatcher_of(c)->map;
 
-    if (--c->refs > 0 || !c->closed)
-        return;
     if (map->freed && map->depth == 0)
         channel_destroy(c);
     else if (c->place == PLACE_OUTSIDE)

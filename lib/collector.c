@@ -1,8 +1,10 @@
 /*
  * The ready-made collector of an async_chat.
  *
- * What asynchat_get_data has given out stays at the front of the buffer until the next call; its 0
- * lies in the space behind, which is not part of it.
+ * A piece that the terminator follows is lent: it stays where handle_read has it, and its 0 takes
+ * the place of the terminator, which is through with. Only what is still kept when found_terminator
+ * has returned is copied. What asynchat_get_data has given out of the buffer stays at its front
+ * until the next call; its 0 lies in the space behind, which is not part of it.
  */
 #include "chat_internal.h"
 
@@ -11,7 +13,7 @@
 #include <event2/buffer.h>
 
 /* Without what was given out; NULL: no memory. */
-static struct evbuffer *incoming(struct chat *chat)
+static struct evbuffer *buffer_of(struct chat *chat)
 {
     if (!chat->incoming)
         chat->incoming = evbuffer_new();
@@ -21,20 +23,46 @@ static struct evbuffer *incoming(struct chat *chat)
     return chat->incoming;
 }
 
+static int add(struct chat *chat, const void *data, size_t len)
+{
+    return buffer_of(chat) && evbuffer_add(chat->incoming, data, len) == 0 ? 0 : -ENOMEM;
+}
+
+static bool has_incoming(const struct chat *chat)
+{
+    return chat->lent || (chat->incoming && evbuffer_get_length(chat->incoming) > chat->given);
+}
+
+int chat_copy_lent(struct chat *chat)
+{
+    int r = chat->lent ? add(chat, chat->lent, chat->lent_len) : 0;
+
+    if (r == 0)
+        chat->lent = NULL;
+    return r;
+}
+
 struct evbuffer *asynchat_incoming(struct asyncore_dispatcher *d)
 {
     struct chat *chat = chat_of(d);
 
-    return chat ? incoming(chat) : NULL;
+    return chat && chat_copy_lent(chat) == 0 ? buffer_of(chat) : NULL;
 }
 
 int asynchat_keep_incoming_data(struct asyncore_dispatcher *d, const void *data, size_t len)
 {
     struct chat *chat = chat_of(d);
+    int r;
 
     if (!chat)
         return -EINVAL;
-    return incoming(chat) && evbuffer_add(chat->incoming, data, len) == 0 ? 0 : -ENOMEM;
+    if (data == chat->lendable && !has_incoming(chat)) {
+        chat->lent = chat->lendable;
+        chat->lent_len = len;
+        return 0;
+    }
+    r = chat_copy_lent(chat);
+    return r < 0 ? r : add(chat, data, len);
 }
 
 /* Room for the data and the 0, in one piece; NULL: no memory. */
@@ -54,37 +82,53 @@ static struct evbuffer *copy_of(struct evbuffer *buffer, size_t len)
     return copy;
 }
 
-char *asynchat_get_data(struct asyncore_dispatcher *d, size_t *len)
+static char *give(struct chat *chat, size_t *len)
 {
-    struct evbuffer *buffer = asynchat_incoming(d);
+    struct evbuffer *buffer = buffer_of(chat);
     struct evbuffer_iovec data = {.iov_len = 0}, room;
     size_t kept;
 
-    if (!buffer)
+    if (!buffer || evbuffer_reserve_space(buffer, 1, &room, 1) != 1)
         return NULL;
     kept = evbuffer_get_length(buffer);
-    if (evbuffer_reserve_space(buffer, 1, &room, 1) != 1)
-        return NULL;
     evbuffer_peek(buffer, -1, NULL, &data, 1);
     if (kept > 0 && (data.iov_len != kept || (char *)data.iov_base + kept != room.iov_base)) {
         buffer = copy_of(buffer, kept);
         if (!buffer)
             return NULL;
-        evbuffer_free(chat_of(d)->incoming);
-        chat_of(d)->incoming = buffer;
+        evbuffer_free(chat->incoming);
+        chat->incoming = buffer;
         evbuffer_reserve_space(buffer, 1, &room, 1);
     }
     *(char *)room.iov_base = '\0';
-    chat_of(d)->given = kept;
-    if (len)
-        *len = kept;
+    chat->given = kept;
+    *len = kept;
     return (char *)room.iov_base - kept;
+}
+
+char *asynchat_get_data(struct asyncore_dispatcher *d, size_t *len)
+{
+    struct chat *chat = chat_of(d);
+    size_t unused;
+
+    if (!chat)
+        return NULL;
+    if (!len)
+        len = &unused;
+    if (!chat->lent)
+        return give(chat, len);
+    char *data = chat->lent;
+
+    chat->lent = NULL;
+    *len = chat->lent_len;
+    data[*len] = '\0';
+    return data;
 }
 
 void chat_discard_incoming(struct chat *chat)
 {
-    struct evbuffer *buffer = chat->incoming ? incoming(chat) : NULL;
-
-    if (buffer)
-        evbuffer_drain(buffer, evbuffer_get_length(buffer));
+    chat->lent = NULL;
+    if (chat->incoming)
+        evbuffer_drain(chat->incoming, evbuffer_get_length(chat->incoming));
+    chat->given = 0;
 }

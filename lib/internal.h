@@ -120,7 +120,14 @@ static inline struct asyncore_dispatcher *dispatcher_of(const struct channel *c)
 
 /* class.c */
 void channel_destroy(struct channel *c);
-void channel_release(struct channel *c);
+void channel_is_free(struct channel *c); /* closed, and nobody has a reference */
+
+/* Gives up a reference. */
+static inline void channel_release(struct channel *c)
+{
+    if (--c->refs == 0 && c->closed)
+        channel_is_free(c);
+}
 
 /* Calls of the channel's that can change what its predicates look at. */
 void channel_touch(struct channel *c);

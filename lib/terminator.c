@@ -78,6 +78,22 @@ static size_t step(const struct terminator *t, size_t *k, const char *data, size
     return i;
 }
 
+/* memmem, faster for a first byte that is rare. */
+static const char *search(const struct terminator *t, const char *data, size_t len)
+{
+    const char *first = memchr(data, t->bytes[0], len);
+    size_t left = first ? (size_t)(data + len - first) : 0;
+    size_t k;
+
+    if (left < t->length)
+        return NULL;
+    for (k = 1; k < t->length && first[k] == t->bytes[k];)
+        k++;
+    if (k == t->length)
+        return first;
+    return memmem(first + 1, left - 1, t->bytes, t->length);
+}
+
 size_t terminator_find(const struct terminator *t, size_t *state, const char *data, size_t len)
 {
     const size_t tail = t->length - 1;
@@ -92,7 +108,7 @@ size_t terminator_find(const struct terminator *t, size_t *state, const char *da
         *state = k;
         return 0;
     }
-    found = memmem(data + i, len - i, t->bytes, t->length);
+    found = search(t, data + i, len - i);
     if (found)
         return (size_t)(found - data) + t->length;
     if (len - i > tail)

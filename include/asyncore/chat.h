@@ -88,8 +88,9 @@ ASYNCORE_API int asynchat_keep_incoming_data(struct asyncore_dispatcher *d, cons
                                              size_t len);
 
 /* What has been kept, and *len (which may be NULL) its length, in one piece with a 0 behind it,
- * which may be written to; it is not kept any longer. Valid until the next of these two calls, or
- * the channel's end. NULL: no memory, and it is still kept. Python: _get_data(). */
+ * which may be written to; it is not kept any longer. Valid until the handler that calls this
+ * returns, or the next of these two calls. NULL: no memory, and it is still kept.
+ * Python: _get_data(). */
 ASYNCORE_API char *asynchat_get_data(struct asyncore_dispatcher *d, size_t *len);
 
 /* The buffer in which it is kept, to be looked at or drained; the channel's. NULL: no memory, or no
@@ -100,8 +101,8 @@ ASYNCORE_API struct evbuffer *asynchat_incoming(struct asyncore_dispatcher *d);
 ASYNCORE_API int asynchat_set_ac_in_buffer_size(struct asyncore_dispatcher *d, size_t size);
 ASYNCORE_API size_t asynchat_ac_in_buffer_size(const struct asyncore_dispatcher *d);
 
-/* How many bytes may be collected since a terminator was found last; 0, the default: any number.
- * What a terminator that is a number waits for is not counted. Before more is handed out,
+/* How many bytes may be collected until a terminator is found, from now on; 0, the default: any
+ * number. What a terminator that is a number waits for is not counted. Before more is handed out,
  * handle_collect_limit is called, once until a terminator is found or the limit is set again. */
 ASYNCORE_API int asynchat_set_collect_limit(struct asyncore_dispatcher *d, size_t bytes);
 

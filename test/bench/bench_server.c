@@ -1,8 +1,9 @@
 /*
- * The echo server of the benchmarks, written as a user of dispatcher_with_send would write it.
+ * The server of the benchmarks, written as a user of dispatcher_with_send and async_chat would.
  *
- *     bench_server --port N --proto echo
+ *     bench_server --port N --proto echo|line
  *
+ * sends everything back, or answers every line "PING x" with "PONG x" and others with "ERR". It
  * listens on 127.0.0.1 (port 0: any), prints "port N", serves until SIGTERM or the end of standard
  * input, and prints what it has used: "rusage user_us=... sys_us=... maxrss_kb=... nvcsw=...
  * nivcsw=...".
@@ -37,19 +38,53 @@ static int echo_handle_read(struct asyncore_dispatcher *d)
 
 ASYNCORE_CLASS(echo, asyncore_dispatcher_with_send, .handle_read = echo_handle_read);
 
+struct line {
+    struct asynchat_async_chat base;
+};
+
+static int line_init(struct asyncore_dispatcher *d, int sock)
+{
+    int r = asynchat_async_chat_init(d, sock);
+
+    return r < 0 ? r : asynchat_set_terminator(d, "\r\n", 2);
+}
+
+static int line_found_terminator(struct asyncore_dispatcher *d)
+{
+    size_t len;
+    char *line = asynchat_get_data(d, &len);
+
+    if (!line)
+        return -ENOMEM;
+    if (len < 5 || memcmp(line, "PING ", 5) != 0)
+        return asynchat_push(d, "ERR\r\n", 5);
+    line[1] = 'O';
+    asynchat_push(d, line, len);
+    return asynchat_push(d, "\r\n", 2);
+}
+
+ASYNCORE_CLASS(line, asynchat_async_chat, .init = line_init,
+               .collect_incoming_data = asynchat_keep_incoming_data,
+               .found_terminator = line_found_terminator);
+
 struct server {
     struct asyncore_dispatcher base;
+    bool lines;
 };
+
+ASYNCORE_DECLARE_LOCAL_CLASS(server, asyncore_dispatcher);
 
 static int server_handle_accepted(struct asyncore_dispatcher *d, int sock,
                                   const struct sockaddr *addr, socklen_t addrlen)
 {
     (void)addr;
     (void)addrlen;
+    if (server_of(d)->lines)
+        return line_new(sock, d->map) ? 0 : -errno;
     return echo_new(sock, d->map) ? 0 : -errno;
 }
 
-ASYNCORE_CLASS(server, asyncore_dispatcher, .handle_accepted = server_handle_accepted);
+ASYNCORE_DEFINE_LOCAL_CLASS(server, asyncore_dispatcher, .handle_accepted = server_handle_accepted);
 
 /* Standard input: its end is the end of the server. */
 struct input {
@@ -93,7 +128,7 @@ static void on_signal(evutil_socket_t sig, short what, void *map)
 }
 
 /* TCP_NODELAY on the listener: the sockets that it accepts inherit it. */
-static int start(struct asyncore_map *map, uint16_t port)
+static int start(struct asyncore_map *map, uint16_t port, bool lines)
 {
     struct server *server = server_new(-1, map);
     struct asyncore_dispatcher *d = server ? server_dispatcher(server) : NULL;
@@ -102,8 +137,10 @@ static int start(struct asyncore_map *map, uint16_t port)
     const int on = 1;
     int r = d ? asyncore_create_socket(d, AF_INET, SOCK_STREAM) : -errno;
 
-    if (r == 0)
+    if (r == 0) {
+        server->lines = lines;
         r = asyncore_set_reuse_addr(d);
+    }
     if (r == 0)
         r = asyncore_setsockopt(d, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (r == 0)
@@ -130,7 +167,7 @@ static void report(void)
            used.ru_nivcsw);
 }
 
-static int parse(int argc, char **argv, uint16_t *port)
+static int parse(int argc, char **argv, uint16_t *port, bool *lines)
 {
     static const struct option options[] = {
         {"port", required_argument, NULL, 'p'},
@@ -142,7 +179,9 @@ static int parse(int argc, char **argv, uint16_t *port)
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (option == 'p')
             *port = (uint16_t)strtoul(optarg, NULL, 10);
-        else if (option != 'P' || strcmp(optarg, "echo") != 0)
+        else if (option == 'P' && (!strcmp(optarg, "echo") || !strcmp(optarg, "line")))
+            *lines = strcmp(optarg, "line") == 0;
+        else
             return -EINVAL;
     }
     return optind == argc ? 0 : -EINVAL;
@@ -153,10 +192,11 @@ int main(int argc, char **argv)
     uint16_t port = 0;
     struct asyncore_map *map;
     struct event *term;
+    bool lines = false;
     int r;
 
-    if (parse(argc, argv, &port) < 0) {
-        fprintf(stderr, "usage: %s --port N --proto echo\n", argv[0]);
+    if (parse(argc, argv, &port, &lines) < 0) {
+        fprintf(stderr, "usage: %s --port N --proto echo|line\n", argv[0]);
         return 2;
     }
     map = asyncore_map_new(NULL);
@@ -165,7 +205,7 @@ int main(int argc, char **argv)
         return 1;
     }
     term = evsignal_new(asyncore_map_base(map), SIGTERM, on_signal, map);
-    r = term && evsignal_add(term, NULL) == 0 ? start(map, port) : -ENOMEM;
+    r = term && evsignal_add(term, NULL) == 0 ? start(map, port, lines) : -ENOMEM;
     if (r == 0)
         r = asyncore_loop(ASYNCORE_TIMEOUT_DEFAULT, false, map, ASYNCORE_COUNT_NONE);
     if (r < 0)
