@@ -534,15 +534,13 @@ static int add_pieces(struct chat *chat, const char *data, size_t len)
     return r;
 }
 
-int asynchat_push(struct asyncore_dispatcher *d, const void *data, size_t len)
+/* Not inlined: it would make the way of most calls, below, longer. */
+static __attribute__((noinline)) int push(struct asyncore_dispatcher *d, const void *data,
+                                          size_t len)
 {
     struct chat *chat = chat_of(d);
     int r = 0;
 
-    if (!chat)
-        return -EINVAL;
-    if (d->map->gatherer == chat && chat->high_water == 0 && gather_more(d->map, data, len))
-        return 0;
     if (chat->own_send) {
         r = add_pieces(chat, data, len);
     } else if (len == 0) {
@@ -552,6 +550,19 @@ int asynchat_push(struct asyncore_dispatcher *d, const void *data, size_t len)
         r = add(chat, data, len);
     }
     return r < 0 ? r : pushed(d);
+}
+
+/* Mostly there is something gathered already, to which this is added. */
+int asynchat_push(struct asyncore_dispatcher *d, const void *data, size_t len)
+{
+    struct asyncore_map *map = d->map;
+    struct chat *chat = chat_of(d);
+
+    if (!chat)
+        return -EINVAL;
+    if (map->gatherer == chat && chat->high_water == 0 && gather_more(map, data, len))
+        return 0;
+    return push(d, data, len);
 }
 
 static int add_reference(struct chat *chat, const void *data, size_t len,

@@ -78,43 +78,54 @@ static size_t step(const struct terminator *t, size_t *k, const char *data, size
     return i;
 }
 
-/* memmem, faster for a first byte that is rare. */
-static const char *search(const struct terminator *t, const char *data, size_t len)
+/* From state 0. */
+static size_t find_from_start(const struct terminator *t, size_t *state, const char *data,
+                              size_t len)
 {
-    const char *first = memchr(data, t->bytes[0], len);
-    size_t left = first ? (size_t)(data + len - first) : 0;
-    size_t k;
+    const size_t tail = t->length - 1;
+    const char *found = memmem(data, len, t->bytes, t->length);
+    const size_t last = len > tail ? len - tail : 0;
 
-    if (left < t->length)
-        return NULL;
-    for (k = 1; k < t->length && first[k] == t->bytes[k];)
-        k++;
-    if (k == t->length)
-        return first;
-    return memmem(first + 1, left - 1, t->bytes, t->length);
+    if (found)
+        return (size_t)(found - data) + t->length;
+    step(t, state, data + last, len - last, false);
+    return 0;
+}
+
+static size_t find_from_state(const struct terminator *t, size_t *state, const char *data,
+                              size_t len)
+{
+    size_t i = step(t, state, data, len, true);
+    size_t end;
+
+    if (*state > 0 && *state < t->length)
+        return 0; /* it is at the end of data */
+    if (*state == 0) {
+        end = find_from_start(t, state, data + i, len - i);
+        return end > 0 ? i + end : 0;
+    }
+    *state = 0;
+    return i;
 }
 
 size_t terminator_find(const struct terminator *t, size_t *state, const char *data, size_t len)
 {
-    const size_t tail = t->length - 1;
-    size_t k = *state;
-    size_t i = k > 0 ? step(t, &k, data, len, true) : 0;
-    const char *found;
+    const char *first;
+    size_t i, k = 1;
 
-    *state = 0;
-    if (k == t->length)
-        return i;
-    if (k > 0) { /* it is at the end of data */
-        *state = k;
+    if (*state > 0)
+        return find_from_state(t, state, data, len);
+    /* In most texts the first byte of the terminator is where the terminator is. */
+    first = memchr(data, t->bytes[0], len);
+    if (!first)
         return 0;
-    }
-    found = search(t, data + i, len - i);
-    if (found)
-        return (size_t)(found - data) + t->length;
-    if (len - i > tail)
-        i = len - tail;
-    step(t, state, data + i, len - i, false);
-    return 0;
+    i = (size_t)(first - data);
+    while (k < t->length && i + k < len && first[k] == t->bytes[k])
+        k++;
+    if (k == t->length)
+        return i + k;
+    k = find_from_start(t, state, first, len - i);
+    return k > 0 ? i + k : 0;
 }
 
 size_t asynchat_find_prefix_at_end(const void *haystack, size_t haystack_len, const void *needle,
