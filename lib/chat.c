@@ -112,7 +112,7 @@ size_t asynchat_ac_out_buffer_size(const struct asyncore_dispatcher *d)
 
 int asynchat_async_chat_init(struct asyncore_dispatcher *d, int sock)
 {
-    return asyncore_dispatcher_init(d, sock);
+    return chat_of(d) ? asyncore_dispatcher_init(d, sock) : -EINVAL;
 }
 
 int asynchat_async_chat_handle_close(struct asyncore_dispatcher *d)

@@ -184,6 +184,12 @@ static int result(int r)
     return r == -EAGAIN ? 0 : r;
 }
 
+/* Whether there has been no close, new socket, or end of the map. */
+static bool goes_on(const struct channel *c, unsigned generation)
+{
+    return c->generation == generation && !dispatcher_of(c)->map->freed;
+}
+
 int asynchat_set_collect_limit(struct asyncore_dispatcher *d, size_t bytes)
 {
     struct chat *chat = chat_of(d);
@@ -227,7 +233,9 @@ static int collect(struct asyncore_dispatcher *d, struct input *in, char *piece,
     const size_t collected = c->chat->collected;
     int r = result(keep_limit(d, len));
 
-    if (r >= 0 && c->generation == generation && c->chat->discards == discards)
+    if (c->chat->discards != discards)
+        in->counted = in->found = false; /* that was input too */
+    else if (r >= 0 && goes_on(c, generation))
         r = result(asynchat_collect_incoming_data(d, piece, len));
     c->chat->lendable = NULL;
     if (r < 0 && c->generation == generation && c->chat->discards == discards && !in->taken) {
@@ -322,7 +330,7 @@ static int hand_out(struct asyncore_dispatcher *d, struct input *in)
         r = hand_out_count(d, in);
     else
         r = hand_out_all(d, in);
-    if (r >= 0 && channel_of(d)->generation == generation)
+    if (r >= 0 && goes_on(channel_of(d), generation))
         r = follow(d, in);
     lent = chat_of(d)->lent ? chat_copy_lent(chat_of(d)) : 0;
     return r < 0 ? r : lent;
@@ -339,7 +347,7 @@ static int receive(struct asyncore_dispatcher *d, struct room *room, struct inpu
     int r = 0;
 
     chat->input = in;
-    while (r >= 0 && c->generation == generation) {
+    while (r >= 0 && goes_on(c, generation)) {
         if (in->len == 0 && in->taken && chat->rest.len > 0) { /* what that handle_read left */
             room_give_back(d->map, room);
             rest_take(chat, room, in);
@@ -400,7 +408,7 @@ int chat_end_of_input(struct asyncore_dispatcher *d)
         r = receive(d, &room, &in);
         free(room.bytes);
     }
-    return r < 0 || c->generation != generation ? r : hand_out_held(d);
+    return r < 0 || !goes_on(c, generation) ? r : hand_out_held(d);
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
@@ -438,12 +446,8 @@ static int read_into(struct asyncore_dispatcher *d, struct room *room, size_t be
     struct input in = {.data = NULL};
     int r;
 
-    if (n == -EAGAIN || n == ASYNCORE_EXIT_NOW)
-        return result(n);
-    if (n < 0) {
-        r = asyncore_handle_error(d);
-        return r < 0 ? r : 0;
-    }
+    if (n < 0)
+        return dispatch_error(d, n, "recv");
     if (c->generation != generation)
         return 0;
     r = make_room(chat, room, &before, (size_t)n);

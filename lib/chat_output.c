@@ -18,6 +18,9 @@
 
 #include <event2/buffer.h>
 
+/* What is copied rather than sent as a piece of its own. */
+#define SMALL 1024
+
 /* --- the queue ------------------------------------------------------------------------------- */
 
 static size_t length_of(const struct evbuffer *buffer)
@@ -183,6 +186,18 @@ static bool gather(struct chat *chat, const void *data, size_t len)
 
 /* --- one send -------------------------------------------------------------------------------- */
 
+/* Small pieces are put together, so that there are not too many for one send. */
+static void move(struct evbuffer *from, struct evbuffer *to)
+{
+    const size_t len = evbuffer_get_length(from);
+    const unsigned char *bytes = len <= SMALL ? evbuffer_pullup(from, -1) : NULL;
+
+    if (bytes && evbuffer_add(to, bytes, len) == 0)
+        evbuffer_drain(from, len);
+    else
+        evbuffer_add_buffer(to, from);
+}
+
 /* Has the first producer add what it makes to the out_buffer. What it made, 0: it is gone, or it is
  * being asked already, or an error. */
 static int ask_first(struct chat *chat)
@@ -200,7 +215,7 @@ static int ask_first(struct chat *chat)
     if (made && c->out_buffer && first(chat) == producer) { /* it was not discarded meanwhile */
         if (n == 0)
             n = remove_first(chat);
-        evbuffer_add_buffer(c->out_buffer, made);
+        move(made, c->out_buffer);
     }
     map = dispatcher_of(c)->map;
     if (made && (map->made || !map->base || length_of(made) > 0))
@@ -302,14 +317,6 @@ static int send_once(struct chat *chat, size_t *offered, int *asked)
 
 /* --- initiate_send --------------------------------------------------------------------------- */
 
-/* An error of the socket, or of a method that was called, is handled here, as in Python. */
-static int handled(struct asyncore_dispatcher *d, int r)
-{
-    if (r < 0 && r != -EAGAIN && r != ASYNCORE_EXIT_NOW)
-        r = asyncore_handle_error(d);
-    return r < 0 && r != -EAGAIN ? r : 0;
-}
-
 static int close_is_due(struct asyncore_dispatcher *d)
 {
     int r = remove_first(chat_of(d));
@@ -330,12 +337,11 @@ static int send_gathered(struct asyncore_dispatcher *d, bool may_close)
 
     if (is_empty(chat) || is_done(chat))
         return may_close && is_done(chat) ? close_is_due(d) : 0;
+    if (!chat->channel->socket)
+        return dispatch_error(d, dispatcher_without_socket(chat->channel), "send");
     sent = send_once(chat, &offered, &asked);
     if (offered > 0) {
-        sent = dispatcher_sent(d, offered, sent);
-        if (sent < 0)
-            error_note(d->map, sent, "send");
-        r = handled(d, sent);
+        r = dispatch_error(d, dispatcher_sent(d, offered, sent), "send");
         return r < 0 ? r : asked;
     }
     return asked == 0 && may_close && d->connected && is_done(chat) ? close_is_due(d) : asked;
@@ -361,7 +367,7 @@ static int send_piece(struct asyncore_dispatcher *d)
         evbuffer_free(out);
     else if (out && sent > 0)
         evbuffer_drain(out, (size_t)sent);
-    return handled(d, sent);
+    return dispatch_error(d, sent, "send");
 }
 
 static int send_in_turn(struct asyncore_dispatcher *d)
@@ -392,7 +398,7 @@ static int send_queued(struct asyncore_dispatcher *d, bool may_close)
     int r = 0;
 
     asyncore_ref(d);
-    if (d->connected && c->socket)
+    if (d->connected)
         r = chat->own_send ? send_in_turn(d) : send_gathered(d, may_close);
     if (total_length(chat) <= chat->high_water)
         chat->high_told = false;
@@ -434,8 +440,8 @@ int chat_flush(struct asyncore_map *map)
 {
     int r = 0;
 
-    if (map->flushing)
-        return 0; /* what is pushed meanwhile waits for the next pass */
+    if (map->flushing || map->freed)
+        return 0; /* what is pushed meanwhile waits for the next pass, or for close */
     map->flushing = true;
     for (size_t n = map->gathering; r == 0 && n > 0 && map->gathering > 0; n--)
         r = dispatch_flush(TAILQ_FIRST(&map->gathered)->channel);
@@ -458,7 +464,6 @@ static bool is_above(const struct chat *chat)
 static int keep_high_water(struct asyncore_dispatcher *d)
 {
     struct chat *chat = chat_of(d);
-    int r;
 
     if (!is_above(chat) || chat->high_told)
         return 0;
@@ -466,8 +471,7 @@ static int keep_high_water(struct asyncore_dispatcher *d)
     if (!is_above(chat))
         return 0;
     chat->high_told = true;
-    r = asynchat_handle_high_water(d);
-    return handled(d, r);
+    return dispatch_error(d, asynchat_handle_high_water(d), "handle_high_water");
 }
 
 /* What is queued is sent: now, or when the handler ends. */
@@ -595,6 +599,8 @@ int asynchat_push_reference(struct asyncore_dispatcher *d, const void *data, siz
     }
     if (r == 0 && len > 0)
         return pushed(d);
+    if (r == 0)
+        r = asynchat_push(d, data, 0);
     if (release)
         release(data, len, arg);
     return r;

@@ -88,6 +88,23 @@ int asyncore_exception(struct asyncore_dispatcher *d)
     return serve(d, asyncore_handle_expt_event);
 }
 
+int dispatch_error(struct asyncore_dispatcher *d, int error, const char *function)
+{
+    struct asyncore_map *map = d->map;
+    struct handled *outer = map->handled;
+    int r;
+
+    if (error >= 0 || error == -EAGAIN || error == ASYNCORE_EXIT_NOW)
+        return error == ASYNCORE_EXIT_NOW ? error : 0;
+    map_hold(map);
+    map->handled = NULL; /* it is this one now, whatever the handler around it is for */
+    error_note(map, error, function);
+    r = asyncore_handle_error(d);
+    error_resume(map, outer);
+    map_drop(map);
+    return r < 0 && r != -EAGAIN ? r : 0;
+}
+
 int dispatch_flush(struct channel *c)
 {
     return serve(dispatcher_of(c), chat_send_at_end);
@@ -108,9 +125,14 @@ static bool has_data(const struct channel *c)
 
 static int hang_up(struct channel *c, int flags)
 {
+    int r;
+
     /* What has arrived is read first; then recv says that it is the end, or this does. */
     if ((flags & POLLIN) && has_data(c))
         return 0;
+    r = dispatcher_end_of_input(dispatcher_of(c));
+    if (r != 0)
+        return r < 0 ? r : 0;
     return asyncore_handle_close(dispatcher_of(c));
 }
 

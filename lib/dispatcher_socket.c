@@ -42,12 +42,13 @@ struct asyncore_socket *channel_use_socket_to_send(struct channel *c)
 
 int channel_drop_socket(struct channel *c, bool detach)
 {
-    struct asyncore_socket *s = c->socket;
+    struct asyncore_socket *s;
     int r;
 
+    chat_send_gathered(c); /* a producer may have another socket set */
+    s = c->socket;
     if (!s)
         return detach ? -EBADF : 0;
-    chat_send_gathered(c);
     chat_drop_input(c);
     asyncore_del_channel(dispatcher_of(c));
     watch_release(c);
@@ -382,8 +383,7 @@ int asyncore_dispatcher_send(struct asyncore_dispatcher *d, const void *data, si
     return dispatcher_sent(d, len, asyncore_socket_send(s, data, len, 0));
 }
 
-/* What an async_chat holds back is handed out before the connection is over. 1: it is closed. */
-static int at_end_of_input(struct asyncore_dispatcher *d)
+int dispatcher_end_of_input(struct asyncore_dispatcher *d)
 {
     const unsigned generation = channel_of(d)->generation;
     int r = channel_of(d)->chat ? chat_end_of_input(d) : 0;
@@ -413,7 +413,7 @@ int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t le
     n = asyncore_socket_recv(s, buf, len, 0);
     if (n != 0 && !error_is_disconnect(n))
         return n;
-    r = at_end_of_input(d);
+    r = dispatcher_end_of_input(d);
     if (r != 0)
         return r < 0 ? r : 0;
     return n == 0 ? at_end(d) : over(d);

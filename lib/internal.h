@@ -295,6 +295,10 @@ void expt_close(struct asyncore_map *map);
 /* Serves the map's innermost batch. 0, STOPPED, or an error that leaves the loop. */
 int dispatch_batch(struct asyncore_map *map);
 
+/* Calls handle_error for an error that the handler which is running does not pass on (neither
+ * -EAGAIN nor ASYNCORE_EXIT_NOW). 0, or what leaves the loop. function: where it came from. */
+int dispatch_error(struct asyncore_dispatcher *d, int error, const char *function);
+
 /* Sends what a handler has gathered for c, as if in a handler of c's. */
 int dispatch_flush(struct channel *c);
 
@@ -333,6 +337,10 @@ struct asyncore_socket *channel_use_socket(struct channel *c);
 
 /* What send and recv return without a socket: 0 after close. */
 int dispatcher_without_socket(const struct channel *c);
+
+/* Before the connection is over: what an async_chat holds back is handed out. 1: d has been closed
+ * meanwhile; or an error of its methods. */
+int dispatcher_end_of_input(struct asyncore_dispatcher *d);
 
 /* What a send returned, as dispatcher.send gives it to its caller. */
 int dispatcher_sent(struct asyncore_dispatcher *d, size_t len, int sent);

@@ -11,7 +11,7 @@
 #include <event2/buffer.h>
 
 /* Buffers of one sendmsg. */
-#define PIECES 64
+#define PIECES 256
 
 size_t asyncore_out_buffer_length(const struct asyncore_dispatcher *d)
 {

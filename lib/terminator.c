@@ -133,9 +133,16 @@ size_t asynchat_find_prefix_at_end(const void *haystack, size_t haystack_len, co
 {
     const char *end = (const char *)haystack + haystack_len;
     size_t n = needle_len > 0 ? needle_len - 1 : 0;
+    struct terminator t = {.length = 0};
+    size_t state = 0;
 
     if (n > haystack_len)
         n = haystack_len;
+    if (terminator_set(&t, needle, needle_len) == 0) {
+        step(&t, &state, end - n, n, false);
+        free(t.borders);
+        return state;
+    }
     while (n > 0 && memcmp(end - n, needle, n) != 0)
         n--;
     return n;

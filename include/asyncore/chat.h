@@ -68,8 +68,9 @@ struct asynchat_terminator {
     uint64_t length;   /* of BYTES; or the number of bytes that COUNT still waits for */
 };
 
-/* What ends the piece that is being collected; inside found_terminator or collect_incoming_data,
- * for the input behind what was handed out. The bytes are copied, and may be of any number and
+/* What ends the piece that is being collected; inside found_terminator, for the input behind, and
+ * inside collect_incoming_data likewise: a terminator that has already been found behind the data
+ * still counts. The bytes are copied, and may be of any number and
  * value; with len 0 everything is collected. -ENOMEM: the terminator stays what it was.
  * Python: set_terminator(term), set_terminator(None). */
 ASYNCORE_API int asynchat_set_terminator(struct asyncore_dispatcher *d, const void *terminator,
@@ -136,7 +137,8 @@ ASYNCORE_API int asynchat_push_with_producer(struct asyncore_dispatcher *d,
  * handle_write, never in this call. -ENOMEM. Python: close_when_done(). */
 ASYNCORE_API int asynchat_close_when_done(struct asyncore_dispatcher *d);
 
-/* Sends what is queued, once: up to ac_out_buffer_size bytes, or one piece of a file. 0 without a
+/* Sends what is queued, once: up to ac_out_buffer_size bytes, in not more than 256 pieces, and one
+ * piece of a large file. 0 without a
  * connection, and where the socket takes nothing. An error of the socket goes to handle_error and
  * what that returned is returned; otherwise the error of a producer, of the handle_close that was
  * called, -ENOMEM. Python: initiate_send(). */
