@@ -437,6 +437,12 @@ static int make_room(struct chat *chat, struct room *room, size_t *before, size_
     return 0;
 }
 
+/* Those for which Python raises BlockingIOError. */
+static bool is_blocking(int error)
+{
+    return error == -EAGAIN || error == -EALREADY || error == -EINPROGRESS;
+}
+
 static int read_into(struct asyncore_dispatcher *d, struct room *room, size_t before)
 {
     struct channel *c = channel_of(d);
@@ -447,7 +453,7 @@ static int read_into(struct asyncore_dispatcher *d, struct room *room, size_t be
     int r;
 
     if (n < 0)
-        return dispatch_error(d, n, "recv");
+        return is_blocking(n) ? 0 : dispatch_error(d, n, "recv");
     if (c->generation != generation)
         return 0;
     r = make_room(chat, room, &before, (size_t)n);

@@ -90,6 +90,7 @@ struct chat {
     bool high_told : 1;
     bool pauses : 1;
     bool gathered : 1; /* on the map's list */
+    bool over : 1;     /* the end is being handled: nothing more is to be sent */
     bool own_send : 1; /* its class has a send of its own */
     bool in_send : 1;  /* which is running, with a piece of the out_buffer */
 };

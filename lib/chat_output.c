@@ -212,6 +212,8 @@ static int ask_first(struct chat *chat)
     if (!c->out_buffer)
         c->out_buffer = evbuffer_new();
     n = made && c->out_buffer ? asynchat_producer_more(producer, made) : -ENOMEM;
+    if (n < 0 && n != -EAGAIN)
+        error_note(dispatcher_of(c)->map, n, "more");
     if (made && c->out_buffer && first(chat) == producer) { /* it was not discarded meanwhile */
         if (n == 0)
             n = remove_first(chat);
@@ -317,11 +319,18 @@ static int send_once(struct chat *chat, size_t *offered, int *asked)
 
 /* --- initiate_send --------------------------------------------------------------------------- */
 
+/* What was pushed behind the mark is not for this connection. */
 static int close_is_due(struct asyncore_dispatcher *d)
 {
-    int r = remove_first(chat_of(d));
+    struct chat *chat = chat_of(d);
+    int r = remove_first(chat);
 
-    return r < 0 ? r : asyncore_handle_close(d);
+    if (r < 0)
+        return r;
+    chat->over = true;
+    r = asyncore_handle_close(d);
+    chat->over = false;
+    return r;
 }
 
 static bool is_done(const struct chat *chat)
@@ -341,7 +350,9 @@ static int send_gathered(struct asyncore_dispatcher *d, bool may_close)
         return dispatch_error(d, dispatcher_without_socket(chat->channel), "send");
     sent = send_once(chat, &offered, &asked);
     if (offered > 0) {
+        chat->over = sent < 0;
         r = dispatch_error(d, dispatcher_sent(d, offered, sent), "send");
+        chat->over = false;
         return r < 0 ? r : asked;
     }
     return asked == 0 && may_close && d->connected && is_done(chat) ? close_is_due(d) : asked;
@@ -426,7 +437,7 @@ void chat_send_gathered(struct channel *c)
     do {
         struct asynchat_producer *producer = first(chat);
 
-        if (is_empty(chat) || is_done(chat))
+        if (!c->socket || is_empty(chat) || is_done(chat))
             break;
         sent = send_once(chat, &offered, &asked);
         if (producer)
@@ -434,6 +445,22 @@ void chat_send_gathered(struct channel *c)
     } while (c->generation == generation && sent > 0 && (size_t)sent == offered);
     chat_ungather(c);
     channel_touch(c);
+}
+
+void chat_send_last(struct channel *c)
+{
+    size_t offered;
+    int sent;
+
+    chat_send_gathered(c);
+    if (!c->chat || c->chat->own_send || c->chat->over || !c->socket ||
+        !dispatcher_of(c)->connected)
+        return;
+    while (length_of(c->out_buffer) > 0) {
+        sent = out_buffer_send(c, c->chat->out_size, &offered);
+        if (sent <= 0 || (size_t)sent < offered)
+            return;
+    }
 }
 
 int chat_flush(struct asyncore_map *map)
@@ -480,10 +507,14 @@ static int pushed(struct asyncore_dispatcher *d)
     struct chat *chat = chat_of(d);
     int r = 0;
 
-    if (gathers(chat))
+    if (gathers(chat)) {
         note_gathered(chat);
-    else
+    } else {
+        channel_touch(chat->channel); /* sending may run a pass */
         r = send_queued(d, true);
+        if (r == -ENOMEM && !is_empty(chat))
+            r = 0; /* what was pushed is queued: handle_write tries again */
+    }
     return r < 0 ? r : keep_high_water(d);
 }
 

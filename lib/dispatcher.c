@@ -102,7 +102,7 @@ int asyncore_dispatcher_close(struct asyncore_dispatcher *d)
     struct channel *c = channel_of(d);
     int r;
 
-    chat_send_gathered(c);
+    chat_send_last(c);
     d->connected = d->accepting = d->connecting = false;
     r = channel_drop_socket(c, false);
     c->closed = true;

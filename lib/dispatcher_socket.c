@@ -45,7 +45,7 @@ int channel_drop_socket(struct channel *c, bool detach)
     struct asyncore_socket *s;
     int r;
 
-    chat_send_gathered(c); /* a producer may have another socket set */
+    chat_send_last(c); /* a producer may have another socket set */
     s = c->socket;
     if (!s)
         return detach ? -EBADF : 0;

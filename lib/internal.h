@@ -390,6 +390,9 @@ size_t chat_queued(const struct channel *c);
 /* What the socket takes of what has been gathered, now, without calling a method. */
 void chat_send_gathered(struct channel *c);
 
+/* The same for everything that is queued, but what producers would make: the last chance. */
+void chat_send_last(struct channel *c);
+
 /* Takes c from the channels with gathered output, which stays queued. */
 void chat_ungather(struct channel *c);
 

@@ -114,7 +114,8 @@ ASYNCORE_API int asynchat_set_collect_limit(struct asyncore_dispatcher *d, size_
  * when it runs a pass, or when a function here or in dispatcher.h uses the socket (close does).
  * Elsewhere, and where the class has a send of its own, which gets at most ac_out_buffer_size bytes
  * at once, it is sent now. Before the connection is made it is only queued, and so after close, for
- * the next socket. 0; -ENOMEM: nothing is queued; what handle_high_water returned; or as
+ * the next socket. What is queued when the channel is closed is sent as far as the socket takes it
+ * at once (not by a send of the class's own, and without asking producers); the rest stays queued. 0; -ENOMEM: nothing is queued; what handle_high_water returned; or as
  * asynchat_initiate_send. Python: push(data). */
 ASYNCORE_API int asynchat_push(struct asyncore_dispatcher *d, const void *data, size_t len);
 
