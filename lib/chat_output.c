@@ -279,14 +279,17 @@ static int send_file(struct chat *chat, size_t *offered)
     if (sent != -ENOTSUP)
         return sent;
     *offered = 0;
-    return fill(chat) < 0 ? 0 : out_buffer_send(chat->channel, chat->out_size, offered);
+    return fill(chat) < 0 ? 0 : out_buffer_send(chat->channel, chat->out_size, offered, 0);
 }
 
 /* The out_buffer, and a file right behind it. */
 static int send_front(struct chat *chat, size_t *offered)
 {
+    const bool whole = length_of(chat->channel->out_buffer) <= chat->out_size;
+    /* No segment of its own for what is in front of a file: that halves the throughput. */
+    const int flags = whole && sends_file(chat, 0) ? MSG_MORE : 0;
     size_t more;
-    int sent = out_buffer_send(chat->channel, chat->out_size, offered);
+    int sent = out_buffer_send(chat->channel, chat->out_size, offered, flags);
     int file;
 
     if (sent < 0 || (size_t)sent < *offered || length_of(chat->channel->out_buffer) > 0 ||
@@ -457,7 +460,7 @@ void chat_send_last(struct channel *c)
         !dispatcher_of(c)->connected)
         return;
     while (length_of(c->out_buffer) > 0) {
-        sent = out_buffer_send(c, c->chat->out_size, &offered);
+        sent = out_buffer_send(c, c->chat->out_size, &offered, 0);
         if (sent <= 0 || (size_t)sent < offered)
             return;
     }

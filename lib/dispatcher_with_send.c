@@ -22,7 +22,7 @@ int asyncore_initiate_send(struct asyncore_dispatcher *d)
     if (!c->socket)
         return dispatcher_without_socket(c);
     asyncore_ref(d); /* dispatcher_sent may call handle_close */
-    sent = out_buffer_send(c, SEND_SIZE, &offered);
+    sent = out_buffer_send(c, SEND_SIZE, &offered, 0);
     sent = dispatcher_sent(d, offered, sent);
     channel_touch(c);
     asyncore_unref(d);

@@ -42,7 +42,7 @@ static ssize_t pipe_write(int fd, const void *buf, size_t len)
 
     sigpipe_hold(&held);
     n = write(fd, buf, len);
-    sigpipe_release(&held, n < 0 && errno == EPIPE);
+    sigpipe_release(&held, n < 0 ? errno == EPIPE : (size_t)n < len);
     return n;
 }
 

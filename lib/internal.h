@@ -322,7 +322,7 @@ bool error_is_disconnect(int error);
 
 extern const struct asyncore_socket_class plain_socket_class;
 extern const struct asyncore_socket_class file_wrapper_class;
-int socket_sendv(struct asyncore_socket *s, const struct iovec *iov, int count);
+int socket_sendv(struct asyncore_socket *s, const struct iovec *iov, int count, int flags);
 /* 1: the descriptor cannot be watched and is always ready; 0: it can; or a negative errno. */
 int file_is_always_ready(struct asyncore_socket *s);
 bool file_is_read_end(struct asyncore_socket *s);
@@ -356,7 +356,7 @@ struct sigpipe {
 };
 
 void sigpipe_hold(struct sigpipe *held);
-/* raised: a call has failed with EPIPE. Keeps errno. */
+/* raised: a call may have raised it: it has failed with EPIPE, or come short. Keeps errno. */
 void sigpipe_release(const struct sigpipe *held, bool raised);
 
 /* --- out_buffer.c ---------------------------------------------------------------------------- */
@@ -373,8 +373,9 @@ bool out_buffer_has_reserve(struct asyncore_map *map);
 /* Queues at most SEND_SIZE bytes, whatever memory there is. */
 void out_buffer_add_rest(struct channel *c, const void *data, size_t len);
 /* Offers limit bytes to the socket at most, and drops what it took: what the socket returned. With
- * nothing queued, 0 bytes: that may show the end. */
-int out_buffer_send(struct channel *c, size_t limit, size_t *offered);
+ * nothing queued, 0 bytes: that may show the end. flags are given to it where there is one piece.
+ */
+int out_buffer_send(struct channel *c, size_t limit, size_t *offered, int flags);
 
 /* --- async_chat ------------------------------------------------------------------------------ */
 

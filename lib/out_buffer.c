@@ -67,7 +67,7 @@ void out_buffer_add_rest(struct channel *c, const void *data, size_t len)
     map->reserve = NULL;
 }
 
-int out_buffer_send(struct channel *c, size_t limit, size_t *offered)
+int out_buffer_send(struct channel *c, size_t limit, size_t *offered, int flags)
 {
     struct evbuffer_iovec pieces[PIECES]; /* libevent's name for struct iovec */
     char none[1];
@@ -84,7 +84,7 @@ int out_buffer_send(struct channel *c, size_t limit, size_t *offered)
     }
     if (n == 0)
         pieces[n++] = (struct iovec){.iov_base = none};
-    sent = socket_sendv(c->socket, pieces, n);
+    sent = socket_sendv(c->socket, pieces, n, flags);
     if (sent > 0)
         evbuffer_drain(c->out_buffer, (size_t)sent);
     return sent;

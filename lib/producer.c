@@ -228,7 +228,8 @@ int producer_sendfile(struct asynchat_producer *producer, int sock, size_t *offe
     do
         n = sendfile(sock, self->fd, &offset, *offered);
     while (n < 0 && errno == EINTR);
-    sigpipe_release(&held, n < 0 && errno == EPIPE);
+    /* A connection that breaks in the middle raises the signal, and yet returns a count. */
+    sigpipe_release(&held, n < 0 ? errno == EPIPE : (size_t)n < *offered);
     if (n < 0 && (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP || errno == ESPIPE)) {
         self->no_sendfile = true; /* reading says what is wrong, if anything is */
         return -ENOTSUP;

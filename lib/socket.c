@@ -94,10 +94,10 @@ int asyncore_socket_send(struct asyncore_socket *s, const void *buf, size_t len,
     return s->fd < 0 ? -EBADF : s->cls->send(s, buf, capped(len), flags);
 }
 
-int socket_sendv(struct asyncore_socket *s, const struct iovec *iov, int count)
+int socket_sendv(struct asyncore_socket *s, const struct iovec *iov, int count, int flags)
 {
     if (count == 1 || !HAS(s->cls, sendv))
-        return asyncore_socket_send(s, iov[0].iov_base, iov[0].iov_len, 0);
+        return asyncore_socket_send(s, iov[0].iov_base, iov[0].iov_len, flags);
     return s->fd < 0 ? -EBADF : s->cls->sendv(s, iov, count);
 }
 

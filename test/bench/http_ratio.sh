@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: sh http_ratio.sh DIRECTORY-OF-PROGRAMS [ROUNDS]
 # Requests per second of http_server and of nginx, which serve the same files by one process on one
-# core, under the same wrk on another; in turns, round by round.
+# core, under the same wrk on another; in turns, round by round, $SECONDS_EACH (5) seconds each.
 set -eu
 
 bin=$(cd "${1:?usage: $0 DIRECTORY [ROUNDS]}" && pwd)
