@@ -74,7 +74,19 @@ stage_valgrind()
     configure_and_build valgrind all -DASYNCORE_TEST_NO_FORK=ON \
         -DASYNCORE_TEST_LAUNCHER="$memcheck"
     # valgrind does not enforce the limit on descriptors that the cases of that name set.
-    run_tests valgrind -L 'check|conformance' -LE 'stress|oracle' -E /descriptors
+    run_tests valgrind -L 'check|conformance|fuzz' -LE 'stress|oracle' -E /descriptors
+}
+
+# A short look for what the corpus does not have; test/fuzz/README.md has the long one.
+stage_fuzz()
+{
+    configure_and_build fuzz fuzz_chat -DCMAKE_C_COMPILER=clang -DASYNCORE_FUZZ=ON \
+        -DASYNCORE_SANITIZE=fuzzer-no-link,address,undefined
+    local found
+    found=$(mktemp -d)
+    quietly "$build-fuzz/test/fuzz/fuzz_chat" -max_len=512 -runs=200000 \
+        -artifact_prefix="$found/" "$found" test/fuzz/corpus/chat
+    rm -r "$found"
 }
 
 stage_format()
@@ -93,7 +105,7 @@ import json, sys
 commands = {command["file"]: command for command in json.load(open(sys.argv[1]))}
 json.dump(list(commands.values()), open(sys.argv[1], "w"), indent=1)
 END
-    c_sources lib demo test/*.c test/bench test/conformance | xargs -P "$(nproc)" -n 1 \
+    c_sources lib demo test/*.c test/bench test/conformance test/fuzz | xargs -P "$(nproc)" -n 1 \
         clang-tidy --quiet --warnings-as-errors='*' -p "$build-tidy" 2>/dev/null
 }
 
@@ -102,7 +114,7 @@ stage_cppcheck()
     # It reads no system headers; the one that is all macros has to be given to it.
     local queue
     queue=$(echo '#include <sys/queue.h>' | gcc -E -x c - | grep -om 1 '/.*/sys/queue\.h')
-    c_sources lib demo test/*.c test/bench test/conformance |
+    c_sources lib demo test/*.c test/bench test/conformance test/fuzz |
         cppcheck --quiet --enable=warning,performance,portability --error-exitcode=1 --std=c11 \
             --library=posix,gnu,bsd --include="$queue" --suppressions-list=.ci/cppcheck-suppressions \
             --suppress=missingIncludeSystem -D_GNU_SOURCE -I include -I test -j "$(nproc)" \
