@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,41 +79,37 @@ int asynchat_producer_more(struct asynchat_producer *producer, struct evbuffer *
 /* --- data ------------------------------------------------------------------------------------ */
 
 struct simple {
-    struct evbuffer *data;
     size_t buffer_size;
+    size_t at;
+    size_t len;
+    char data[];
 };
 
 static int simple_more(struct evbuffer *out, void *arg)
 {
     struct simple *self = arg;
+    const size_t left = self->len - self->at;
+    const size_t n = left < self->buffer_size ? left : self->buffer_size;
 
-    return evbuffer_remove_buffer(self->data, out, self->buffer_size) < 0 ? -ENOMEM : 0;
-}
-
-static void simple_release(void *arg)
-{
-    struct simple *self = arg;
-
-    if (self->data)
-        evbuffer_free(self->data);
-    free(self);
+    if (n > 0 && evbuffer_add(out, self->data + self->at, n) < 0)
+        return -ENOMEM;
+    self->at += n;
+    return 0;
 }
 
 struct asynchat_producer *asynchat_simple_producer_new(const void *data, size_t len,
                                                        size_t buffer_size)
 {
-    struct simple *self = calloc(1, sizeof *self);
+    struct simple *self = malloc(sizeof *self + len);
 
     if (!self)
         return NULL;
     self->buffer_size = buffer_size ? buffer_size : ASYNCHAT_PRODUCER_BUFFER_SIZE;
-    self->data = evbuffer_new();
-    if (!self->data || evbuffer_add(self->data, data, len) < 0) {
-        simple_release(self);
-        errno = ENOMEM;
-        return NULL;
-    }
-    return asynchat_callback_producer_new(simple_more, simple_release, self);
+    self->at = 0;
+    self->len = len;
+    if (len > 0)
+        memcpy(self->data, data, len);
+    return asynchat_callback_producer_new(simple_more, free, self);
 }
 
 static int evbuffer_more(struct evbuffer *out, void *arg)
