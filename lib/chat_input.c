@@ -127,8 +127,11 @@ void chat_discard_input(struct chat *chat)
 
 void chat_drop_input(struct channel *c)
 {
-    if (c->chat)
-        chat_discard_input(c->chat);
+    if (!c->chat)
+        return;
+    chat_discard_input(c->chat);
+    if (c->chat->input)
+        c->chat->input->counted = c->chat->input->found = false;
 }
 
 /* --- the terminator -------------------------------------------------------------------------- */
