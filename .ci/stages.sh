@@ -37,7 +37,7 @@ c_sources()
 
 stage_packages()
 {
-    setup_packages g++ binutils check curl netcat-openbsd python3 redis-tools swaks telnet wrk \
+    setup_packages g++ binutils check curl netcat-openbsd python3 inetutils-telnet redis-tools swaks wrk \
         clang clang-format clang-tidy cppcheck valgrind shellcheck pyflakes3
 }
 

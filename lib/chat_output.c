@@ -129,6 +129,8 @@ static void note_gathered(struct chat *chat)
     chat->gathered = true;
     map->gathering++;
     TAILQ_INSERT_TAIL(&map->gathered, chat, in_gathered);
+    if (map->flushing)
+        channel_touch(chat->channel); /* its turn may be over */
 }
 
 /* Moves what is in the map's room to the out_buffer. */
