@@ -4,6 +4,8 @@
 
 #include "internal.h"
 
+#include <event2/buffer.h>
+
 /* --- terminator.c ---------------------------------------------------------------------------- */
 
 struct terminator {
@@ -100,7 +102,36 @@ static inline struct chat *chat_of(const struct asyncore_dispatcher *d)
     return channel_of(d)->chat;
 }
 
-/* chat_input.c, collector.c, chat_output.c */
+static inline size_t buffer_length(const struct evbuffer *buffer)
+{
+    return buffer ? evbuffer_get_length(buffer) : 0;
+}
+
+/* --- chat_queue.c ---------------------------------------------------------------------------- */
+
+/* What comes behind the out_buffer; NULL: nothing. */
+static inline struct asynchat_producer *chat_first(const struct chat *chat)
+{
+    return TAILQ_FIRST(&chat->queue);
+}
+
+/* Takes it away; what was pushed behind it is the front now. 0 or -ENOMEM. */
+int chat_remove_first(struct chat *chat);
+
+/* Bytes, what producers will make not counted; and whether there is nothing, no producer either. */
+size_t chat_length(const struct chat *chat);
+bool chat_is_empty(const struct chat *chat);
+
+/* Moves what is in the map's room to the out_buffer. */
+void chat_spill(struct chat *chat);
+
+/* --- chat_output.c --------------------------------------------------------------------------- */
+
+/* initiate_send; may_close: and acts on close_when_done. */
+int chat_send(struct asyncore_dispatcher *d, bool may_close);
+
+/* --- discard_buffers, and the collector ------------------------------------------------------ */
+
 void chat_discard_input(struct chat *chat);
 void chat_discard_incoming(struct chat *chat);
 void chat_discard_output(struct chat *chat);

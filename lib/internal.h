@@ -199,7 +199,7 @@ struct asyncore_map {
     char *input_room; /* chat_input.c: NULL while it is in use */
     size_t input_room_size;
 
-    /* Output of the handler that is running: chat_output.c. */
+    /* Output of the handler that is running: chat_queue.c. */
     struct chat_list gathered;
     char *gather_room;
     size_t gather_length;
