@@ -52,11 +52,15 @@ void chat_begin(struct channel *c, struct chat *chat)
     chat->in_size = in_size_of(cls);
     chat->out_size = out_size_of(cls);
     TAILQ_INIT(&chat->queue);
+    STAILQ_INIT(&chat->ended);
 }
 
 void chat_end(struct chat *chat)
 {
-    chat_discard_output(chat);
+    do { /* who is told of the end may push once more */
+        chat_discard_output(chat);
+        chat_release_references(chat);
+    } while (!chat_is_empty(chat));
     chat_discard_input(chat);
     if (chat->incoming)
         evbuffer_free(chat->incoming);
@@ -73,6 +77,7 @@ int asynchat_discard_buffers(struct asyncore_dispatcher *d)
     chat_discard_incoming(chat);
     chat_discard_output(chat);
     channel_touch(chat->channel);
+    chat_release_references(chat);
     return 0;
 }
 

@@ -61,6 +61,16 @@ struct rest {
     size_t len;
 };
 
+/* Of push_reference; release is called when nothing is in the middle of a buffer. */
+struct reference {
+    STAILQ_ENTRY(reference) in_ended;
+    struct chat *chat;
+    const void *data;
+    size_t len;
+    void (*release)(const void *data, size_t len, void *arg);
+    void *arg;
+};
+
 struct chat {
     struct channel *channel;
     TAILQ_ENTRY(chat) in_gathered;
@@ -84,7 +94,8 @@ struct chat {
 
     /* Output, behind the channel's out_buffer. */
     struct producer_queue queue;
-    size_t behind; /* bytes in the queue's buffers */
+    STAILQ_HEAD(, reference) ended; /* to be released */
+    size_t behind;                  /* bytes in the queue's buffers */
     size_t out_size;
     size_t high_water;
 
@@ -94,6 +105,7 @@ struct chat {
     bool gathered : 1; /* on the map's list */
     bool over : 1;     /* the end is being handled: nothing more is to be sent */
     bool own_send : 1; /* its class has a send of its own */
+    bool starved : 1;  /* there was no memory to send */
     bool in_send : 1;  /* which is running, with a piece of the out_buffer */
 };
 
@@ -121,6 +133,9 @@ int chat_remove_first(struct chat *chat);
 /* Bytes, what producers will make not counted; and whether there is nothing, no producer either. */
 size_t chat_length(const struct chat *chat);
 bool chat_is_empty(const struct chat *chat);
+
+/* Releases the references that were sent or discarded. */
+void chat_release_references(struct chat *chat);
 
 /* Moves what is in the map's room to the out_buffer. */
 void chat_spill(struct chat *chat);

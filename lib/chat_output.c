@@ -27,6 +27,12 @@ static void move(struct evbuffer *from, struct evbuffer *to)
         evbuffer_add_buffer(to, from);
 }
 
+static int without_memory(struct chat *chat)
+{
+    chat->starved = true;
+    return -ENOMEM;
+}
+
 /* Has the first producer add what it makes to the out_buffer. What it made, 0: it is gone, or it is
  * being asked already, or an error. */
 static int ask_first(struct chat *chat)
@@ -40,7 +46,7 @@ static int ask_first(struct chat *chat)
     map->made = NULL;
     if (!c->out_buffer)
         c->out_buffer = evbuffer_new();
-    n = made && c->out_buffer ? asynchat_producer_more(producer, made) : -ENOMEM;
+    n = made && c->out_buffer ? asynchat_producer_more(producer, made) : without_memory(chat);
     if (n < 0 && n != -EAGAIN)
         error_note(dispatcher_of(c)->map, n, "more");
     if (made && c->out_buffer &&
@@ -203,7 +209,7 @@ static int send_piece(struct asyncore_dispatcher *d)
     int sent;
 
     if (len > 0 && !data)
-        return -ENOMEM;
+        return without_memory(chat);
     chat->in_send = true;
     sent = asyncore_send(d, data ? (const void *)data : "", len);
     chat->in_send = false;
@@ -242,6 +248,7 @@ int chat_send(struct asyncore_dispatcher *d, bool may_close)
     int r = 0;
 
     asyncore_ref(d);
+    chat->starved = false;
     if (d->connected)
         r = chat->own_send ? send_in_turn(d) : send_gathered(d, may_close);
     if (chat_length(chat) <= chat->high_water)
@@ -249,6 +256,7 @@ int chat_send(struct asyncore_dispatcher *d, bool may_close)
     chat_ungather(c);
     if (chat->pauses || !chat_is_empty(chat) || (c->want & ASYNCORE_WRITE))
         channel_touch(c);
+    chat_release_references(chat);
     asyncore_unref(d);
     return r;
 }
@@ -278,6 +286,7 @@ void chat_send_gathered(struct channel *c)
     } while (c->generation == generation && sent > 0 && (size_t)sent == offered);
     chat_ungather(c);
     channel_touch(c);
+    chat_release_references(chat);
 }
 
 void chat_send_last(struct channel *c)
@@ -292,21 +301,25 @@ void chat_send_last(struct channel *c)
     while (buffer_length(c->out_buffer) > 0) {
         sent = out_buffer_send(c, c->chat->out_size, &offered, 0);
         if (sent <= 0 || (size_t)sent < offered)
-            return;
+            break;
     }
+    chat_release_references(c->chat);
 }
 
 int chat_flush(struct asyncore_map *map)
 {
-    int r = 0;
+    int result = 0;
 
     if (map->flushing || map->freed)
         return 0; /* what is pushed meanwhile waits for the next pass, or for close */
     map->flushing = true;
-    for (size_t n = map->gathering; r == 0 && n > 0 && map->gathering > 0; n--)
-        r = dispatch_flush(TAILQ_FIRST(&map->gathered)->channel);
+    for (size_t n = map->gathering; n > 0 && map->gathering > 0; n--) {
+        int r = dispatch_flush(TAILQ_FIRST(&map->gathered)->channel);
+
+        result = result < 0 ? result : r;
+    }
     map->flushing = false;
-    return r;
+    return result;
 }
 
 int chat_send_at_end(struct asyncore_dispatcher *d)

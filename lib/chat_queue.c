@@ -64,8 +64,10 @@ int chat_remove_first(struct chat *chat)
     if (producer->behind) {
         if (!c->out_buffer)
             c->out_buffer = evbuffer_new();
-        if (!c->out_buffer)
+        if (!c->out_buffer) {
+            chat->starved = true;
             return -ENOMEM;
+        }
         chat->behind -= evbuffer_get_length(producer->behind);
         evbuffer_add_buffer(c->out_buffer, producer->behind);
     }
@@ -198,7 +200,7 @@ static int pushed(struct asyncore_dispatcher *d)
     } else {
         channel_touch(chat->channel); /* sending may run a pass */
         r = chat_send(d, true);
-        if (r == -ENOMEM && !chat_is_empty(chat))
+        if (r == -ENOMEM && chat->starved)
             r = 0; /* what was pushed is queued: handle_write tries again */
     }
     return r < 0 ? r : keep_high_water(d);
@@ -286,8 +288,35 @@ int asynchat_push(struct asyncore_dispatcher *d, const void *data, size_t len)
     return push(d, data, len);
 }
 
-static int add_reference(struct chat *chat, const void *data, size_t len,
-                         void (*release)(const void *data, size_t len, void *arg), void *arg)
+/* --- references ------------------------------------------------------------------------------ */
+
+/* Libevent is through with it, but not with the buffer. */
+static void on_reference_end(const void *data, size_t len, void *arg)
+{
+    struct reference *reference = arg;
+
+    (void)data;
+    (void)len;
+    STAILQ_INSERT_TAIL(&reference->chat->ended, reference, in_ended);
+}
+
+void chat_release_references(struct chat *chat)
+{
+    struct channel *c = chat->channel;
+    struct reference *reference;
+
+    c->refs++;
+    while ((reference = STAILQ_FIRST(&chat->ended))) {
+        struct reference ended = *reference;
+
+        STAILQ_REMOVE_HEAD(&chat->ended, in_ended);
+        free(reference);
+        ended.release(ended.data, ended.len, ended.arg);
+    }
+    channel_release(c);
+}
+
+static int add_reference(struct chat *chat, struct reference *reference)
 {
     struct evbuffer *buffer;
     int r = chat->own_send ? add_mark(chat, false) : 0;
@@ -295,8 +324,9 @@ static int add_reference(struct chat *chat, const void *data, size_t len,
     if (r < 0)
         return r;
     buffer = last_buffer(chat);
-    if (buffer && evbuffer_add_reference(buffer, data, len, release, arg) == 0) {
-        note_added(chat, len);
+    if (buffer && evbuffer_add_reference(buffer, reference->data, reference->len, on_reference_end,
+                                         reference) == 0) {
+        note_added(chat, reference->len);
         return 0;
     }
     if (chat->own_send)
@@ -304,24 +334,38 @@ static int add_reference(struct chat *chat, const void *data, size_t len,
     return -ENOMEM;
 }
 
+static void no_release(const void *data, size_t len, void *arg)
+{
+    (void)data;
+    (void)len;
+    (void)arg;
+}
+
 int asynchat_push_reference(struct asyncore_dispatcher *d, const void *data, size_t len,
                             void (*release)(const void *data, size_t len, void *arg), void *arg)
 {
     struct chat *chat = chat_of(d);
-    int r = chat ? 0 : -EINVAL;
+    struct reference *reference = chat && len > 0 ? malloc(sizeof *reference) : NULL;
+    int r = chat ? -ENOMEM : -EINVAL;
 
-    if (chat && len > 0) {
+    if (!release)
+        release = no_release;
+    if (reference) {
+        *reference = (struct reference){
+            .chat = chat, .data = data, .len = len, .release = release, .arg = arg};
         chat_spill(chat);
-        r = add_reference(chat, data, len, release, arg);
+        r = add_reference(chat, reference);
     }
-    if (r == 0 && len > 0)
+    if (reference && r == 0)
         return pushed(d);
-    if (r == 0)
+    free(reference);
+    if (chat && len == 0)
         r = asynchat_push(d, data, 0);
-    if (release)
-        release(data, len, arg);
+    release(data, len, arg);
     return r;
 }
+
+/* --- producers, and the end ------------------------------------------------------------------ */
 
 int asynchat_push_with_producer(struct asyncore_dispatcher *d, struct asynchat_producer *producer)
 {

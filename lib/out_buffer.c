@@ -22,9 +22,10 @@ size_t asyncore_out_buffer_length(const struct asyncore_dispatcher *d)
 
 void out_buffer_discard(struct channel *c)
 {
-    if (c->chat)
+    if (c->chat) {
         chat_discard_output(c->chat);
-    else if (c->out_buffer)
+        chat_release_references(c->chat);
+    } else if (c->out_buffer)
         evbuffer_drain(c->out_buffer, evbuffer_get_length(c->out_buffer));
 }
 

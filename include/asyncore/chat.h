@@ -120,7 +120,8 @@ ASYNCORE_API int asynchat_set_collect_limit(struct asyncore_dispatcher *d, size_
 ASYNCORE_API int asynchat_push(struct asyncore_dispatcher *d, const void *data, size_t len);
 
 /* The same without a copy: data must stay as it is until release, which may be NULL, is called,
- * exactly once, also when this fails: when data was sent or discarded. */
+ * exactly once, also when this fails: when data was sent or discarded. release may do what a method
+ * may; for a channel that is destroyed, what finalize may. */
 ASYNCORE_API int asynchat_push_reference(struct asyncore_dispatcher *d, const void *data,
                                          size_t len,
                                          void (*release)(const void *data, size_t len, void *arg),

@@ -48,7 +48,8 @@ ASYNCORE_API struct asynchat_producer *asynchat_file_producer_new(int fd, off_t 
                                                                   off_t length);
 
 /* What is in buffer, without a copy. Takes buffer over; not one that has
- * EVBUFFER_FLAG_DRAINS_TO_FD. NULL with errno: ENOMEM. */
+ * EVBUFFER_FLAG_DRAINS_TO_FD. Callbacks of references in it may not use channels.
+ * NULL with errno: ENOMEM. */
 ASYNCORE_API struct asynchat_producer *asynchat_evbuffer_producer_new(struct evbuffer *buffer);
 
 /* Adds the next piece to out. How many bytes these are, 0: there is no more, or a negative errno,
