@@ -6,6 +6,7 @@
 #include "chat_internal.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include <event2/buffer.h>
@@ -42,6 +43,12 @@ static size_t out_size_of(const struct asyncore_class *cls)
     return cls->ac_out_buffer_size;
 }
 
+/* recv takes no more than an int. */
+static void set_in_size(struct chat *chat, size_t size)
+{
+    chat->in_size = size < INT_MAX ? size : INT_MAX;
+}
+
 void chat_begin(struct channel *c, struct chat *chat)
 {
     const struct asyncore_class *cls = dispatcher_of(c)->cls;
@@ -49,7 +56,7 @@ void chat_begin(struct channel *c, struct chat *chat)
     c->chat = chat;
     chat->channel = c;
     chat->own_send = has_own_send(cls);
-    chat->in_size = in_size_of(cls);
+    set_in_size(chat, in_size_of(cls));
     chat->out_size = out_size_of(cls);
     TAILQ_INIT(&chat->queue);
     STAILQ_INIT(&chat->ended);
@@ -89,7 +96,7 @@ int asynchat_set_ac_in_buffer_size(struct asyncore_dispatcher *d, size_t size)
 
     if (!chat)
         return -EINVAL;
-    chat->in_size = size > 0 ? size : in_size_of(d->cls);
+    set_in_size(chat, size > 0 ? size : in_size_of(d->cls));
     return 0;
 }
 

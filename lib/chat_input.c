@@ -36,8 +36,12 @@ struct room {
     size_t size;
 };
 
-static int room_take(struct asyncore_map *map, size_t size, struct room *room)
+static int room_take(struct asyncore_map *map, size_t before, size_t len, struct room *room)
 {
+    const size_t size = before + len;
+
+    if (size < len)
+        return -ENOMEM;
     *room = (struct room){.bytes = map->input_room, .size = map->input_room_size};
     map->input_room = NULL;
     if (room->bytes && room->size >= size)
@@ -118,6 +122,8 @@ static void rest_take(struct chat *chat, struct room *room, struct input *in)
 
 void chat_discard_input(struct chat *chat)
 {
+    if (chat->rest.block && chat_copy_lent(chat) < 0)
+        chat->lent = NULL; /* it lies there */
     chat->discards++;
     chat->held = 0;
     rest_drop(chat);
@@ -184,7 +190,7 @@ struct asynchat_terminator asynchat_get_terminator(const struct asyncore_dispatc
 /* -EAGAIN of a method is no failure. */
 static int result(int r)
 {
-    return r == -EAGAIN ? 0 : r;
+    return r > 0 || r == -EAGAIN ? 0 : r;
 }
 
 /* Whether there has been no close, new socket, or end of the map. */
@@ -360,12 +366,12 @@ static int receive(struct asyncore_dispatcher *d, struct room *room, struct inpu
         r = hand_out(d, in);
     }
     chat->input = outer;
-    if (c->generation == generation && in->len > 0)
-        rest_keep(chat, room, in);
+    if (c->generation == generation && (in->len > 0 || chat->lent))
+        rest_keep(chat, room, in); /* with what there is no memory to keep elsewhere */
     return r;
 }
 
-/* A handle_read in a method goes on where the one around it is. */
+/* What reads in a method goes on where the handle_read around it is. */
 static int take_over(struct asyncore_dispatcher *d)
 {
     struct chat *chat = chat_of(d);
@@ -397,21 +403,44 @@ static int hand_out_held(struct asyncore_dispatcher *d)
     return r;
 }
 
-int chat_end_of_input(struct asyncore_dispatcher *d)
+/* Hands out the rest at the end, where a method that fails is not given the same again. */
+static int hand_out_rest(struct asyncore_dispatcher *d)
 {
     struct channel *c = channel_of(d);
     struct chat *chat = c->chat;
     const unsigned generation = c->generation;
-    struct room room;
-    struct input in = {.data = NULL};
     int r = 0;
 
-    if (chat->rest.len > 0) {
+    while (r >= 0 && goes_on(c, generation) && chat->rest.len > 0) {
+        const size_t len = chat->rest.len;
+        struct input in = {.data = NULL};
+        struct room room;
+
         rest_take(chat, &room, &in);
         r = receive(d, &room, &in);
         free(room.bytes);
+        if (r < 0 && goes_on(c, generation) && chat->rest.len >= len)
+            chat_discard_input(chat);
+        r = dispatch_error(d, r, "recv");
     }
-    return r < 0 || !goes_on(c, generation) ? r : hand_out_held(d);
+    return r;
+}
+
+int chat_end_of_input(struct asyncore_dispatcher *d)
+{
+    struct channel *c = channel_of(d);
+    const unsigned generation = c->generation;
+    int r = chat_copy_lent(c->chat);
+
+    if (r == 0)
+        r = take_over(d); /* a method may have read itself */
+    r = dispatch_error(d, r, "recv");
+
+    if (r >= 0 && goes_on(c, generation))
+        r = hand_out_rest(d);
+    if (r >= 0 && goes_on(c, generation))
+        r = dispatch_error(d, hand_out_held(d), "recv");
+    return r;
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
@@ -479,11 +508,13 @@ int asynchat_async_chat_handle_read(struct asyncore_dispatcher *d)
 
     if (!chat)
         return -EINVAL;
-    r = take_over(d);
+    r = chat_copy_lent(chat);
+    if (r == 0)
+        r = take_over(d);
     if (r < 0)
         return r;
     before = length_before(chat);
-    r = room_take(d->map, before + chat->in_size, &room);
+    r = room_take(d->map, before, chat->in_size, &room);
     if (r < 0)
         return r;
     r = read_into(d, &room, before);

@@ -102,11 +102,12 @@ struct chat {
     bool limit_told : 1;
     bool high_told : 1;
     bool pauses : 1;
-    bool gathered : 1; /* on the map's list */
-    bool over : 1;     /* the end is being handled: nothing more is to be sent */
-    bool own_send : 1; /* its class has a send of its own */
-    bool starved : 1;  /* there was no memory to send */
-    bool in_send : 1;  /* which is running, with a piece of the out_buffer */
+    bool gathered : 1;  /* on the map's list */
+    bool over : 1;      /* the end is being handled: nothing more is to be sent */
+    bool own_send : 1;  /* its class has a send of its own */
+    bool releasing : 1; /* chat_release_references is running */
+    bool starved : 1;   /* there was no memory to send */
+    bool in_send : 1;   /* which is running, with a piece of the out_buffer */
 };
 
 static inline struct chat *chat_of(const struct asyncore_dispatcher *d)
@@ -137,8 +138,9 @@ bool chat_is_empty(const struct chat *chat);
 /* Releases the references that were sent or discarded. */
 void chat_release_references(struct chat *chat);
 
-/* Moves what is in the map's room to the out_buffer. */
-void chat_spill(struct chat *chat);
+/* Moves what is in the map's room to the out_buffer, which is empty then. 0 or -ENOMEM: it stays
+ * there. */
+int chat_spill(struct chat *chat);
 
 /* --- chat_output.c --------------------------------------------------------------------------- */
 

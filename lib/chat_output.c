@@ -7,6 +7,7 @@
 #include "chat_internal.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include <event2/buffer.h>
 
@@ -47,7 +48,9 @@ static int ask_first(struct chat *chat)
     if (!c->out_buffer)
         c->out_buffer = evbuffer_new();
     n = made && c->out_buffer ? asynchat_producer_more(producer, made) : without_memory(chat);
-    if (n < 0 && n != -EAGAIN)
+    if (n == -EAGAIN) /* the channel would be asked again and again */
+        n = asyncore_raise(dispatcher_of(c), -EINVAL, "a producer must not return -EAGAIN");
+    if (n < 0)
         error_note(dispatcher_of(c)->map, n, "more");
     if (made && c->out_buffer &&
         chat_first(chat) == producer) { /* it was not discarded meanwhile */
@@ -89,33 +92,35 @@ static int fill(struct chat *chat)
     return r < 0 ? r : 0;
 }
 
-/* Sends what is in the map's room, from there. */
+/* Sends what is in the map's room, from there. Without memory for the rest it stays there. */
 static int send_room(struct chat *chat, size_t *offered)
 {
     struct channel *c = chat->channel;
     struct asyncore_map *map = dispatcher_of(c)->map;
     int sent;
 
-    *offered = map->gather_length;
-    sent = asyncore_socket_send(c->socket, map->gather_room, map->gather_length, 0);
-    map->gatherer = NULL;
-    if (sent < (int)map->gather_length) {
-        const size_t gone = sent > 0 ? (size_t)sent : 0;
-
-        out_buffer_add_rest(c, map->gather_room + gone, map->gather_length - gone);
+    *offered = map->gather_length < chat->out_size ? map->gather_length : chat->out_size;
+    sent = asyncore_socket_send(c->socket, map->gather_room, *offered, 0);
+    if (sent > 0) {
+        map->gather_length -= (size_t)sent;
+        memmove(map->gather_room, map->gather_room + sent, map->gather_length);
     }
+    if (map->gather_length == 0)
+        map->gatherer = NULL;
+    else
+        (void)chat_spill(chat);
     return sent;
 }
 
-/* Of a file at the front; when sendfile cannot, it is read. */
+/* Of a file at the front. */
 static int send_file(struct chat *chat, size_t *offered)
 {
     int sent = producer_sendfile(chat_first(chat), chat->channel->socket->fd, offered);
 
     if (sent != -ENOTSUP)
         return sent;
-    *offered = 0;
-    return fill(chat) < 0 ? 0 : out_buffer_send(chat->channel, chat->out_size, offered, 0);
+    *offered = 0; /* it is read the next time */
+    return 0;
 }
 
 /* The out_buffer, and a file right behind it. */
@@ -145,9 +150,8 @@ static int send_once(struct chat *chat, size_t *offered, int *asked)
 
     *offered = 0;
     *asked = 0;
-    if (map->gatherer == chat && TAILQ_EMPTY(&chat->queue) && map->gather_length <= chat->out_size)
+    if (map->gatherer == chat && (TAILQ_EMPTY(&chat->queue) || chat_spill(chat) < 0))
         return send_room(chat, offered);
-    chat_spill(chat);
     *asked = fill(chat);
     if (c->generation != generation || !c->socket)
         return 0;
@@ -253,7 +257,7 @@ int chat_send(struct asyncore_dispatcher *d, bool may_close)
         r = chat->own_send ? send_in_turn(d) : send_gathered(d, may_close);
     if (chat_length(chat) <= chat->high_water)
         chat->high_told = false;
-    chat_ungather(c);
+    (void)chat_ungather(c);
     if (chat->pauses || !chat_is_empty(chat) || (c->want & ASYNCORE_WRITE))
         channel_touch(c);
     chat_release_references(chat);
@@ -275,6 +279,10 @@ void chat_send_gathered(struct channel *c)
 
     if (!chat || !chat->gathered)
         return;
+    if (chat->over) {
+        (void)chat_ungather(c);
+        return;
+    }
     do {
         struct asynchat_producer *producer = chat_first(chat);
 
@@ -284,7 +292,7 @@ void chat_send_gathered(struct channel *c)
         if (producer)
             break; /* which was asked: once is enough */
     } while (c->generation == generation && sent > 0 && (size_t)sent == offered);
-    chat_ungather(c);
+    (void)chat_ungather(c);
     channel_touch(c);
     chat_release_references(chat);
 }
@@ -295,7 +303,7 @@ void chat_send_last(struct channel *c)
     int sent;
 
     chat_send_gathered(c);
-    if (!c->chat || c->chat->own_send || c->chat->over || !c->socket ||
+    if (!c->chat || chat_spill(c->chat) < 0 || c->chat->own_send || c->chat->over || !c->socket ||
         !dispatcher_of(c)->connected)
         return;
     while (buffer_length(c->out_buffer) > 0) {

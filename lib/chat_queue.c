@@ -101,7 +101,7 @@ static bool gathers(const struct chat *chat)
 {
     const struct asyncore_dispatcher *d = dispatcher_of(chat->channel);
 
-    return d->map->in_handler && d->connected && !chat->own_send;
+    return d->map->in_handler && d->map->base && d->connected && !chat->own_send;
 }
 
 static void note_gathered(struct chat *chat)
@@ -117,38 +117,45 @@ static void note_gathered(struct chat *chat)
         channel_touch(chat->channel); /* its turn may be over */
 }
 
-void chat_spill(struct chat *chat)
+int chat_spill(struct chat *chat)
 {
     struct asyncore_map *map = dispatcher_of(chat->channel)->map;
+    int r;
 
     if (map->gatherer != chat)
-        return;
-    map->gatherer = NULL;
-    out_buffer_add_rest(chat->channel, map->gather_room, map->gather_length);
+        return 0;
+    r = out_buffer_add(chat->channel, map->gather_room, map->gather_length);
+    if (r == 0)
+        map->gatherer = NULL;
+    return r;
 }
 
-void chat_ungather(struct channel *c)
+int chat_ungather(struct channel *c)
 {
     struct asyncore_map *map = dispatcher_of(c)->map;
+    int r;
 
-    if (!c->chat || !c->chat->gathered)
-        return;
-    chat_spill(c->chat);
+    if (!c->chat)
+        return 0;
+    r = chat_spill(c->chat);
+    if (c->chat->gathered) {
+        map->gathering--;
+        TAILQ_REMOVE(&map->gathered, c->chat, in_gathered);
+    }
     c->chat->gathered = false;
-    map->gathering--;
-    TAILQ_REMOVE(&map->gathered, c->chat, in_gathered);
+    return r;
 }
 
 static bool has_gather_room(struct asyncore_map *map)
 {
-    if (!map->gather_room && out_buffer_has_reserve(map))
+    if (!map->gather_room)
         map->gather_room = malloc(SEND_SIZE);
-    return map->gather_room && out_buffer_has_reserve(map);
+    return map->gather_room;
 }
 
 static inline bool gather_more(struct asyncore_map *map, const void *data, size_t len)
 {
-    if (len > SEND_SIZE - map->gather_length)
+    if (len == 0 || len > SEND_SIZE - map->gather_length)
         return false;
     memcpy(map->gather_room + map->gather_length, data, len);
     map->gather_length += len;
@@ -245,9 +252,9 @@ static int add_pieces(struct chat *chat, const char *data, size_t len)
     do {
         n = len < chat->out_size ? len : chat->out_size;
         r = add_mark(chat, false);
-        if (r == 0)
+        if (r == 0 && n > 0)
             r = add(chat, data, n);
-        data += n;
+        data = n > 0 ? data + n : data;
         len -= n;
     } while (r == 0 && len > 0);
     while (r < 0 && chat_first(chat))
@@ -269,8 +276,9 @@ static __attribute__((noinline)) int push(struct asyncore_dispatcher *d, const v
     } else if (len == 0) {
         return 0;
     } else if (!gathers(chat) || !gather(chat, data, len)) {
-        chat_spill(chat);
-        r = add(chat, data, len);
+        r = chat_spill(chat);
+        if (r == 0)
+            r = add(chat, data, len);
     }
     return r < 0 ? r : pushed(d);
 }
@@ -283,7 +291,8 @@ int asynchat_push(struct asyncore_dispatcher *d, const void *data, size_t len)
 
     if (!chat)
         return -EINVAL;
-    if (map->gatherer == chat && chat->high_water == 0 && gather_more(map, data, len))
+    if (chat->gathered && map->gatherer == chat && chat->high_water == 0 &&
+        gather_more(map, data, len))
         return 0;
     return push(d, data, len);
 }
@@ -305,7 +314,10 @@ void chat_release_references(struct chat *chat)
     struct channel *c = chat->channel;
     struct reference *reference;
 
+    if (chat->releasing || STAILQ_EMPTY(&chat->ended))
+        return; /* a release that pushes and sends is not the next one's caller */
     c->refs++;
+    chat->releasing = true;
     while ((reference = STAILQ_FIRST(&chat->ended))) {
         struct reference ended = *reference;
 
@@ -313,6 +325,7 @@ void chat_release_references(struct chat *chat)
         free(reference);
         ended.release(ended.data, ended.len, ended.arg);
     }
+    chat->releasing = false;
     channel_release(c);
 }
 
@@ -353,8 +366,9 @@ int asynchat_push_reference(struct asyncore_dispatcher *d, const void *data, siz
     if (reference) {
         *reference = (struct reference){
             .chat = chat, .data = data, .len = len, .release = release, .arg = arg};
-        chat_spill(chat);
-        r = add_reference(chat, reference);
+        r = chat_spill(chat);
+        if (r == 0)
+            r = add_reference(chat, reference);
     }
     if (reference && r == 0)
         return pushed(d);
@@ -371,11 +385,10 @@ int asynchat_push_with_producer(struct asyncore_dispatcher *d, struct asynchat_p
 {
     struct chat *chat = chat_of(d);
 
-    if (!chat || !producer) {
+    if (!chat || !producer || chat_spill(chat) < 0) {
         asynchat_producer_free(producer);
         return chat ? -ENOMEM : -EINVAL;
     }
-    chat_spill(chat);
     TAILQ_INSERT_TAIL(&chat->queue, producer, in_queue);
     return pushed(d);
 }
@@ -387,8 +400,9 @@ int asynchat_close_when_done(struct asyncore_dispatcher *d)
 
     if (!chat)
         return -EINVAL;
-    chat_spill(chat);
-    r = add_mark(chat, true);
+    r = chat_spill(chat);
+    if (r == 0)
+        r = add_mark(chat, true);
     channel_touch(chat->channel);
     return r;
 }

@@ -116,6 +116,9 @@ char *asynchat_get_data(struct asyncore_dispatcher *d, size_t *len)
         return NULL;
     if (!len)
         len = &unused;
+    /* While it is being handed out it may have to be handed out again. */
+    if (chat->lendable && chat_copy_lent(chat) < 0)
+        return NULL;
     if (!chat->lent)
         return give(chat, len);
     char *data = chat->lent;

@@ -116,6 +116,8 @@ int asyncore_dispatcher_close(struct asyncore_dispatcher *d)
 void asyncore_set_connected(struct asyncore_dispatcher *d, bool value)
 {
     d->connected = value;
+    if (!value)
+        (void)chat_ungather(channel_of(d));
     channel_touch(channel_of(d));
 }
 

@@ -394,8 +394,9 @@ void chat_send_gathered(struct channel *c);
 /* The same for everything that is queued, but what producers would make: the last chance. */
 void chat_send_last(struct channel *c);
 
-/* Takes c from the channels with gathered output, which stays queued. */
-void chat_ungather(struct channel *c);
+/* Takes c from the channels with gathered output, which stays queued. 0, or -ENOMEM: in the map's
+ * room. */
+int chat_ungather(struct channel *c);
 
 /* Sends, for every channel, what has been gathered. An error that leaves the loop. */
 int chat_flush(struct asyncore_map *map);

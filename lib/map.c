@@ -146,8 +146,11 @@ static void close_everything(struct asyncore_map *map)
 {
     struct channel *c;
 
-    while ((c = TAILQ_FIRST(&map->channels)) || (c = TAILQ_FIRST(&map->outside)))
+    while ((c = TAILQ_FIRST(&map->channels)) || (c = TAILQ_FIRST(&map->outside))) {
+        c->refs++; /* the release of what it sends last may close it too */
         (void)asyncore_dispatcher_close(dispatcher_of(c));
+        channel_release(c);
+    }
 }
 
 void map_sweep(struct asyncore_map *map)
@@ -310,9 +313,10 @@ int asyncore_add_channel(struct asyncore_dispatcher *d, struct asyncore_map *map
     if (c->expt && expt_open(map) < 0)
         return -errno; /* now, and not when it is to be watched */
     if (map != d->map) {
+        if (chat_ungather(c) < 0)
+            return -ENOMEM;
         asyncore_del_channel(d);
         batch_remove(c);
-        chat_ungather(c);
         map_disown(c);
         map_adopt(map, c);
     }

@@ -76,11 +76,13 @@ int out_buffer_send(struct channel *c, size_t limit, size_t *offered, int flags)
 
     *offered = 0;
     if (c->out_buffer)
-        n = evbuffer_peek(c->out_buffer, (ev_ssize_t)limit, NULL, pieces, PIECES);
+        n = evbuffer_peek(c->out_buffer, -1, NULL, pieces, PIECES); /* with a limit it counts all */
     n = n < PIECES ? n : PIECES;
     for (int i = 0; i < n; i++) {
-        if (pieces[i].iov_len > limit - *offered)
+        if (pieces[i].iov_len >= limit - *offered) {
             pieces[i].iov_len = limit - *offered;
+            n = i + 1;
+        }
         *offered += pieces[i].iov_len;
     }
     if (n == 0)

@@ -100,10 +100,12 @@ static int simple_more(struct evbuffer *out, void *arg)
 struct asynchat_producer *asynchat_simple_producer_new(const void *data, size_t len,
                                                        size_t buffer_size)
 {
-    struct simple *self = malloc(sizeof *self + len);
+    struct simple *self = len <= SIZE_MAX - sizeof *self ? malloc(sizeof *self + len) : NULL;
 
-    if (!self)
+    if (!self) {
+        errno = ENOMEM;
         return NULL;
+    }
     self->buffer_size = buffer_size ? buffer_size : ASYNCHAT_PRODUCER_BUFFER_SIZE;
     self->at = 0;
     self->len = len;
@@ -192,12 +194,12 @@ static void file_release(void *arg)
 
 struct asynchat_producer *asynchat_file_producer_new(int fd, off_t offset, off_t length)
 {
-    struct file *self = malloc(sizeof *self);
+    struct file *self = offset >= 0 ? malloc(sizeof *self) : NULL;
 
     if (!self) {
         if (fd >= 0)
             close(fd);
-        errno = ENOMEM;
+        errno = offset >= 0 ? ENOMEM : EINVAL;
         return NULL;
     }
     *self = (struct file){.fd = fd, .offset = offset, .left = length};

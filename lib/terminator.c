@@ -131,13 +131,14 @@ size_t terminator_find(const struct terminator *t, size_t *state, const char *da
 size_t asynchat_find_prefix_at_end(const void *haystack, size_t haystack_len, const void *needle,
                                    size_t needle_len)
 {
-    const char *end = (const char *)haystack + haystack_len;
-    size_t n = needle_len > 0 ? needle_len - 1 : 0;
+    size_t n = needle_len > haystack_len ? haystack_len : needle_len > 0 ? needle_len - 1 : 0;
+    const char *end;
     struct terminator t = {.length = 0};
     size_t state = 0;
 
-    if (n > haystack_len)
-        n = haystack_len;
+    if (n == 0)
+        return 0;
+    end = (const char *)haystack + haystack_len;
     if (terminator_set(&t, needle, needle_len) == 0) {
         step(&t, &state, end - n, n, false);
         free(t.borders);

@@ -111,7 +111,8 @@ ASYNCORE_API int asynchat_set_collect_limit(struct asyncore_dispatcher *d, size_
 
 /* Queues a copy of data, and sends. In a handler that the loop, or asyncore_read and its like, has
  * called, output is gathered, for every channel of the same map, and sent when the handler ends,
- * when it runs a pass, or when a function here or in dispatcher.h uses the socket (close does).
+ * when it runs a pass of that map, or when a function here or in dispatcher.h uses the socket (close
+ * does); initiate_send sends it at once.
  * Elsewhere, and where the class has a send of its own, which gets at most ac_out_buffer_size bytes
  * at once, it is sent now. Before the connection is made it is only queued, and so after close, for
  * the next socket. What is queued when the channel is closed is sent as far as the socket takes it

@@ -28,7 +28,8 @@ ASYNCORE_API struct asynchat_producer *asynchat_simple_producer_new(const void *
                                                                     size_t buffer_size);
 
 /* Adds the next piece, of any size, to out: nothing when there is no more. 0, or a negative errno
- * or ASYNCORE_EXIT_NOW, as a handler; what it has added before an error counts. Is called again
+ * or ASYNCORE_EXIT_NOW, as a handler, but not -EAGAIN, which becomes -EINVAL: who has nothing yet is
+ * pushed when there is something. What it has added before an error counts. Is called again
  * until it adds nothing: the next time it is wanted, also after an error. */
 typedef int (*asynchat_more)(struct evbuffer *out, void *arg);
 
@@ -43,7 +44,7 @@ ASYNCORE_API struct asynchat_producer *asynchat_callback_producer_new(asynchat_m
  * first asked. Takes over fd, whose own position is neither used nor changed. A socket of the
  * library's own gets what is large by sendfile(2). A file that turns out to be shorter fails with
  * -EIO, one that cannot be read from an offset with what pread(2) says, -ESPIPE.
- * NULL with errno: ENOMEM. */
+ * NULL with errno: ENOMEM, EINVAL (a negative offset). */
 ASYNCORE_API struct asynchat_producer *asynchat_file_producer_new(int fd, off_t offset,
                                                                   off_t length);
 
