@@ -142,6 +142,8 @@ static int find_end(struct file *self)
 {
     struct stat status;
 
+    if (self->offset < 0)
+        return -EINVAL;
     if (self->left >= 0)
         return 0;
     if (fstat(self->fd, &status) < 0)
@@ -194,12 +196,12 @@ static void file_release(void *arg)
 
 struct asynchat_producer *asynchat_file_producer_new(int fd, off_t offset, off_t length)
 {
-    struct file *self = offset >= 0 ? malloc(sizeof *self) : NULL;
+    struct file *self = malloc(sizeof *self);
 
     if (!self) {
         if (fd >= 0)
             close(fd);
-        errno = offset >= 0 ? ENOMEM : EINVAL;
+        errno = ENOMEM;
         return NULL;
     }
     *self = (struct file){.fd = fd, .offset = offset, .left = length};

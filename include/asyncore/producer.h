@@ -44,7 +44,7 @@ ASYNCORE_API struct asynchat_producer *asynchat_callback_producer_new(asynchat_m
  * first asked. Takes over fd, whose own position is neither used nor changed. A socket of the
  * library's own gets what is large by sendfile(2). A file that turns out to be shorter fails with
  * -EIO, one that cannot be read from an offset with what pread(2) says, -ESPIPE.
- * NULL with errno: ENOMEM, EINVAL (a negative offset). */
+ * NULL with errno: ENOMEM. */
 ASYNCORE_API struct asynchat_producer *asynchat_file_producer_new(int fd, off_t offset,
                                                                   off_t length);
 
