@@ -81,7 +81,8 @@ ASYNCORE_API int asynchat_set_terminator(struct asyncore_dispatcher *d, const vo
 ASYNCORE_API int asynchat_set_terminator_count(struct asyncore_dispatcher *d, int64_t count);
 
 /* Python: get_terminator(). */
-ASYNCORE_API struct asynchat_terminator asynchat_get_terminator(const struct asyncore_dispatcher *d);
+ASYNCORE_API struct asynchat_terminator asynchat_get_terminator(
+    const struct asyncore_dispatcher *d);
 
 /* The ready-made method: .collect_incoming_data = asynchat_keep_incoming_data. Keeps what it is
  * given for asynchat_get_data. 0 or -ENOMEM. Python: _collect_incoming_data(data). */
@@ -111,13 +112,13 @@ ASYNCORE_API int asynchat_set_collect_limit(struct asyncore_dispatcher *d, size_
 
 /* Queues a copy of data, and sends. In a handler that the loop, or asyncore_read and its like, has
  * called, output is gathered, for every channel of the same map, and sent when the handler ends,
- * when it runs a pass of that map, or when a function here or in dispatcher.h uses the socket (close
- * does); initiate_send sends it at once.
- * Elsewhere, and where the class has a send of its own, which gets at most ac_out_buffer_size bytes
- * at once, it is sent now. Before the connection is made it is only queued, and so after close, for
- * the next socket. What is queued when the channel is closed is sent as far as the socket takes it
- * at once (not by a send of the class's own, and without asking producers); the rest stays queued. 0; -ENOMEM: nothing is queued; what handle_high_water returned; or as
- * asynchat_initiate_send. Python: push(data). */
+ * when it runs a pass of that map, or when a function here or in dispatcher.h uses the socket
+ * (close does); initiate_send sends it at once. Elsewhere, and where the class has a send of its
+ * own, which gets at most ac_out_buffer_size bytes at once, it is sent now. Before the connection
+ * is made it is only queued, and so after close, for the next socket. What is queued when the
+ * channel is closed is sent as far as the socket takes it at once (not by a send of the class's
+ * own, and without asking producers); the rest stays queued. 0; -ENOMEM: nothing is queued; what
+ * handle_high_water returned; or as asynchat_initiate_send. Python: push(data). */
 ASYNCORE_API int asynchat_push(struct asyncore_dispatcher *d, const void *data, size_t len);
 
 /* The same without a copy: data must stay as it is until release, which may be NULL, is called,
@@ -192,9 +193,9 @@ ASYNCORE_API int asynchat_async_chat_handle_collect_limit(struct asyncore_dispat
 ASYNCORE_API int asynchat_handle_high_water(struct asyncore_dispatcher *d);
 ASYNCORE_API int asynchat_async_chat_handle_high_water(struct asyncore_dispatcher *d);
 
-/* Reads once, by recv, and hands out what it got. At the end of the input, before handle_close, what
- * was held back because it could have been the beginning of a terminator is collected. An error of
- * recv goes to handle_error; otherwise the first error of a method. */
+/* Reads once, by recv, and hands out what it got. At the end of the input, before handle_close,
+ * what was held back because it could have been the beginning of a terminator is collected. An
+ * error of recv goes to handle_error; otherwise the first error of a method. */
 ASYNCORE_API int asynchat_async_chat_handle_read(struct asyncore_dispatcher *d);
 
 /* initiate_send. */
@@ -209,8 +210,8 @@ ASYNCORE_API int asynchat_async_chat_readable(struct asyncore_dispatcher *d);
 /* 1 while the channel is not connected or something is queued. */
 ASYNCORE_API int asynchat_async_chat_writable(struct asyncore_dispatcher *d);
 
-/* How many bytes at the end of haystack are the beginning of needle; a needle that is all there does
- * not count. Python: find_prefix_at_end(haystack, needle). */
+/* How many bytes at the end of haystack are the beginning of needle; a needle that is all there
+ * does not count. Python: find_prefix_at_end(haystack, needle). */
 ASYNCORE_API size_t asynchat_find_prefix_at_end(const void *haystack, size_t haystack_len,
                                                 const void *needle, size_t needle_len);
 

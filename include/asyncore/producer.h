@@ -28,8 +28,8 @@ ASYNCORE_API struct asynchat_producer *asynchat_simple_producer_new(const void *
                                                                     size_t buffer_size);
 
 /* Adds the next piece, of any size, to out: nothing when there is no more. 0, or a negative errno
- * or ASYNCORE_EXIT_NOW, as a handler, but not -EAGAIN, which becomes -EINVAL: who has nothing yet is
- * pushed when there is something. What it has added before an error counts. Is called again
+ * or ASYNCORE_EXIT_NOW, as a handler, but not -EAGAIN, which becomes -EINVAL: who has nothing yet
+ * is pushed when there is something. What it has added before an error counts. Is called again
  * until it adds nothing: the next time it is wanted, also after an error. */
 typedef int (*asynchat_more)(struct evbuffer *out, void *arg);
 
