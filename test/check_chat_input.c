@@ -293,6 +293,20 @@ START_TEST(stopped_in_a_method)
 }
 END_TEST
 
+/* Nothing of the old socket's input waits for that of the new one. */
+START_TEST(a_new_socket_begins_anew)
+{
+    struct asyncore_dispatcher *d = scripted("\r\n");
+
+    ck_assert_int_eq(chat_feed_text(d, "ab\r"), 0);
+    if (_i)
+        ck_assert_int_eq(asyncore_close(d), 0);
+    chat_give_scripted(d, 0, &chat_calls[0], &peers[1]);
+    ck_assert_int_eq(chat_feed_text(d, "\ncd\r\n"), 0);
+    ck_assert_trace("'ab' '\\ncd' found");
+}
+END_TEST
+
 START_TEST(discard_drops_what_waits)
 {
     struct asyncore_dispatcher *d = scripted("\r\n");
@@ -538,6 +552,32 @@ START_TEST(closed_in_a_nested_pass)
 }
 END_TEST
 
+static int runs_a_pass_and_fails(struct chat *self)
+{
+    int r = runs_a_pass(self);
+
+    self->hook[CHAT_ERROR] = chat_stays_open;
+    return r < 0 ? r : -EPROTO;
+}
+
+/* What has been overtaken is not handed out again: it would be out of turn. */
+START_TEST(failure_around_a_nested_pass)
+{
+    static bool use_poll;
+
+    use_poll = _i % 2;
+    (void)connected();
+    chats[0]->hook[_i / 2 ? CHAT_FOUND : CHAT_COLLECT] = runs_a_pass_and_fails;
+    chats[0]->arg = &use_poll;
+    test_write_all(peers[0], "ab\ncd\n", 6);
+    ck_assert_int_eq(run_passes(the_map, use_poll, 1), 0);
+    ck_assert_trace("'ab' found 'cd' found 'ef' found error(EPROTO)");
+    test_write_all(peers[0], "gh\n", 3);
+    ck_assert_int_eq(run_passes(the_map, use_poll, 1), 0);
+    ck_assert_trace("'ab' found 'cd' found 'ef' found error(EPROTO) 'gh' found");
+}
+END_TEST
+
 static int fails_in_the_second(struct chat *self)
 {
     if (self->calls[CHAT_FOUND] == 2)
@@ -675,6 +715,7 @@ static void add_handing_out(Suite *s)
 
     tc = add_chat_case(s, tcase_create("stopping"));
     tcase_add_loop_test(tc, stopped_in_a_method, 0, 2 * STOPS * METHODS);
+    tcase_add_loop_test(tc, a_new_socket_begins_anew, 0, 2);
     tcase_add_test(tc, discard_drops_what_waits);
 }
 
@@ -698,6 +739,7 @@ static void add_failures(Suite *s)
     tcase_add_loop_test(tc, nested_pass, 0, 4);
     tcase_add_loop_test(tc, nested_passes_in_nested_passes, 0, 2);
     tcase_add_loop_test(tc, closed_in_a_nested_pass, 0, 2);
+    tcase_add_loop_test(tc, failure_around_a_nested_pass, 0, 4);
     tcase_add_loop_test(tc, failure_in_a_nested_pass, 0, 2);
 }
 
