@@ -29,7 +29,7 @@ struct input {
 /* --- the room for reading -------------------------------------------------------------------- */
 
 /* More than this is given back to the system. */
-#define ROOM_KEPT (4 * ASYNCHAT_BUFFER_SIZE)
+#define ROOM_KEPT ((size_t)4 * ASYNCHAT_BUFFER_SIZE)
 
 struct room {
     char *bytes;

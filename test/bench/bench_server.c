@@ -135,12 +135,14 @@ static int start(struct asyncore_map *map, uint16_t port, bool lines)
     struct sockaddr_in addr = {.sin_family = AF_INET};
     socklen_t addrlen = sizeof addr;
     const int on = 1;
-    int r = d ? asyncore_create_socket(d, AF_INET, SOCK_STREAM) : -errno;
+    int r;
 
-    if (r == 0) {
-        server->lines = lines;
+    if (!d)
+        return -errno;
+    server->lines = lines;
+    r = asyncore_create_socket(d, AF_INET, SOCK_STREAM);
+    if (r == 0)
         r = asyncore_set_reuse_addr(d);
-    }
     if (r == 0)
         r = asyncore_setsockopt(d, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (r == 0)

@@ -279,7 +279,8 @@ static int feed_getsockopt(struct asyncore_socket *s, int level, int name, void 
     (void)s;
     (void)level;
     (void)name;
-    memset(value, 0, *len);
+    memset(value, 0, *len < sizeof(int) ? *len : sizeof(int));
+    *len = sizeof(int);
     return 0;
 }
 
