@@ -23,9 +23,25 @@ static struct evbuffer *buffer_of(struct chat *chat)
     return chat->incoming;
 }
 
+/* Into a new buffer behind asynchat_get_data: data may be a part of what that gave out. */
 static int add(struct chat *chat, const void *data, size_t len)
 {
-    return buffer_of(chat) && evbuffer_add(chat->incoming, data, len) == 0 ? 0 : -ENOMEM;
+    const bool fresh = !chat->incoming || chat->given > 0;
+    struct evbuffer *buffer = fresh ? evbuffer_new() : chat->incoming;
+
+    if (!buffer)
+        return -ENOMEM;
+    if (evbuffer_add(buffer, data, len) < 0) {
+        if (fresh)
+            evbuffer_free(buffer);
+        return -ENOMEM;
+    }
+    if (fresh && chat->incoming)
+        evbuffer_free(chat->incoming);
+    if (fresh)
+        chat->given = 0;
+    chat->incoming = buffer;
+    return 0;
 }
 
 static bool has_incoming(const struct chat *chat)
