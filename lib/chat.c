@@ -129,11 +129,13 @@ int asynchat_async_chat_init(struct asyncore_dispatcher *d, int sock)
 
 int asynchat_async_chat_handle_close(struct asyncore_dispatcher *d)
 {
-    return asyncore_close(d);
+    return chat_of(d) ? asyncore_close(d) : -EINVAL;
 }
 
 static int not_implemented(struct asyncore_dispatcher *d, const char *method)
 {
+    if (!chat_of(d))
+        return -EINVAL;
     return asyncore_raise(d, -ENOSYS, "%s must be implemented in a class derived from async_chat",
                           method);
 }

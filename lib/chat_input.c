@@ -366,7 +366,9 @@ static int receive(struct asyncore_dispatcher *d, struct room *room, struct inpu
         r = hand_out(d, in);
     }
     chat->input = outer;
-    if (c->generation == generation && (in->len > 0 || chat->lent))
+    if (c->generation != generation)
+        chat->lent = NULL; /* the room is another's now */
+    else if (in->len > 0 || chat->lent)
         rest_keep(chat, room, in); /* with what there is no memory to keep elsewhere */
     return r;
 }
@@ -391,6 +393,7 @@ static int take_over(struct asyncore_dispatcher *d)
 /* What is held back is no terminator any more. */
 static int hand_out_held(struct asyncore_dispatcher *d)
 {
+    const unsigned generation = channel_of(d)->generation;
     struct chat *chat = chat_of(d);
     int r = unhold(chat);
     struct rest held = chat->rest;
@@ -398,7 +401,9 @@ static int hand_out_held(struct asyncore_dispatcher *d)
     if (r < 0 || held.len == 0)
         return r;
     chat->rest = (struct rest){.len = 0};
-    r = result(asynchat_collect_incoming_data(d, held.bytes, held.len));
+    r = result(keep_limit(d, held.len));
+    if (r == 0 && goes_on(channel_of(d), generation))
+        r = result(asynchat_collect_incoming_data(d, held.bytes, held.len));
     free(held.block);
     return r;
 }

@@ -56,7 +56,8 @@ static int ask_first(struct chat *chat)
         chat_first(chat) == producer) { /* it was not discarded meanwhile */
         if (n == 0)
             n = chat_remove_first(chat);
-        move(made, c->out_buffer);
+        else
+            move(made, c->out_buffer);
     }
     map = dispatcher_of(c)->map;
     if (made && (map->made || !map->base || buffer_length(made) > 0))

@@ -141,16 +141,13 @@ struct asyncore_map *asyncore_map_new(struct event_base *base)
     return map;
 }
 
-/* Closing calls no method, so the lists change under nobody's hands. */
+/* The lists may change in what closing calls. */
 static void close_everything(struct asyncore_map *map)
 {
     struct channel *c;
 
-    while ((c = TAILQ_FIRST(&map->channels)) || (c = TAILQ_FIRST(&map->outside))) {
-        c->refs++; /* the release of what it sends last may close it too */
+    while ((c = TAILQ_FIRST(&map->channels)) || (c = TAILQ_FIRST(&map->outside)))
         (void)asyncore_dispatcher_close(dispatcher_of(c));
-        channel_release(c);
-    }
 }
 
 void map_sweep(struct asyncore_map *map)
@@ -180,7 +177,9 @@ void map_drop(struct asyncore_map *map)
 static void map_end(struct asyncore_map *map)
 {
     map_hold(map);
+    map->depth++; /* who is told of the end of what it has sent may use any channel: all stay */
     close_everything(map);
+    map->depth--;
     map_sweep(map);
     assert(map->length == 0 && map->changes == 0 && !map->batch && map->expt_count == 0);
     map_clear(map);

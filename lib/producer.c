@@ -148,6 +148,8 @@ static int find_end(struct file *self)
         return 0;
     if (fstat(self->fd, &status) < 0)
         return -errno;
+    if (!S_ISREG(status.st_mode))
+        return -ESPIPE;
     self->left = status.st_size > self->offset ? status.st_size - self->offset : 0;
     return 0;
 }

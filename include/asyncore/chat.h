@@ -28,7 +28,8 @@
  *                    .collect_incoming_data = asynchat_keep_incoming_data,
  *                    .found_terminator = shout_found_terminator);
  *
- * All functions here return -EINVAL for a dispatcher that is no async_chat.
+ * For a dispatcher that is no async_chat functions that return an int return -EINVAL, others
+ * nothing (NULL, 0, no terminator).
  */
 #ifndef ASYNCORE_CHAT_H
 #define ASYNCORE_CHAT_H
@@ -91,12 +92,13 @@ ASYNCORE_API int asynchat_keep_incoming_data(struct asyncore_dispatcher *d, cons
 
 /* What has been kept, and *len (which may be NULL) its length, in one piece with a 0 behind it,
  * which may be written to; it is not kept any longer. Valid until the handler that calls this
- * returns, or the next of these two calls. NULL: no memory, and it is still kept.
+ * returns, the next of these three calls, or discard_buffers; a part of it may be kept again. NULL:
+ * no memory, and it is still kept.
  * Python: _get_data(). */
 ASYNCORE_API char *asynchat_get_data(struct asyncore_dispatcher *d, size_t *len);
 
-/* The buffer in which it is kept, to be looked at or drained; the channel's. NULL: no memory, or no
- * async_chat. Python: incoming. */
+/* The buffer in which it is kept, to be looked at or drained; the channel's, valid until the next
+ * of these three calls. NULL: no memory, or no async_chat. Python: incoming. */
 ASYNCORE_API struct evbuffer *asynchat_incoming(struct asyncore_dispatcher *d);
 
 /* How many bytes handle_read reads at most; 0: what the class says. Python: ac_in_buffer_size. */
@@ -117,8 +119,9 @@ ASYNCORE_API int asynchat_set_collect_limit(struct asyncore_dispatcher *d, size_
  * own, which gets at most ac_out_buffer_size bytes at once, it is sent now. Before the connection
  * is made it is only queued, and so after close, for the next socket. What is queued when the
  * channel is closed is sent as far as the socket takes it at once (not by a send of the class's
- * own, and without asking producers); the rest stays queued. 0; -ENOMEM: nothing is queued; what
- * handle_high_water returned; or as asynchat_initiate_send. Python: push(data). */
+ * own, and without asking producers, but once one that was pushed in this handler); the rest stays
+ * queued. 0; -ENOMEM: nothing is queued; or as asynchat_initiate_send, and what handle_error made
+ * of an error of handle_high_water. Python: push(data). */
 ASYNCORE_API int asynchat_push(struct asyncore_dispatcher *d, const void *data, size_t len);
 
 /* The same without a copy: data must stay as it is until release, which may be NULL, is called,
@@ -171,7 +174,7 @@ ASYNCORE_API int asynchat_async_chat_init(struct asyncore_dispatcher *d, int soc
 
 /* The method, required: the next part of the input, which ends where the terminator begins or where
  * no more has arrived; never 0 bytes. data is valid during the call. What is handed out when it
- * fails is handed out again with the next input, if the channel is not closed.
+ * fails is handed out again with the next input, if the channel is not closed; not so at the end.
  * By default -ENOSYS. Python: collect_incoming_data(data). */
 ASYNCORE_API int asynchat_collect_incoming_data(struct asyncore_dispatcher *d, const void *data,
                                                 size_t len);
