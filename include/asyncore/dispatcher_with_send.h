@@ -30,8 +30,9 @@ ASYNCORE_API int asyncore_dispatcher_with_send_send(struct asyncore_dispatcher *
  * d is no dispatcher_with_send. Python: initiate_send(). */
 ASYNCORE_API int asyncore_initiate_send(struct asyncore_dispatcher *d);
 
-/* How many bytes are queued. close does not send them: who wants them sent closes when this is 0.
- * They stay, and go to the next socket if the channel gets one. Python: len(out_buffer). */
+/* How many bytes are queued, of an async_chat too. close does not send them (an async_chat's does,
+ * as far as the socket takes them): who wants them sent closes when this is 0. They stay, and go to
+ * the next socket if the channel gets one. Python: len(out_buffer). */
 ASYNCORE_API size_t asyncore_out_buffer_length(const struct asyncore_dispatcher *d);
 
 /* initiate_send. */

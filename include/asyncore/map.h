@@ -28,7 +28,8 @@ ASYNCORE_API struct asyncore_map *asyncore_map_new(struct event_base *base);
 
 /* Closes the sockets of the map's channels, destroys those that nobody has a reference to, and
  * frees the map when the last of them is gone. finalize is the only method that is called (Python's
- * garbage collector does not call close either): asyncore_close_all first, for who wants more.
+ * garbage collector does not call close either): asyncore_close_all first, for who wants more. What
+ * an async_chat has queued is sent as far as the socket takes it, and its producers are released.
  * Called in a handler, it waits for the end of the pass: what is ready and has not been served is
  * dropped, and the loops of this map return ASYNCORE_LOOP_EMPTY. NULL is allowed, and does nothing;
  * freeing the default map makes the next use of it start with a new one. */
