@@ -43,7 +43,9 @@ endfunction()
 # The library's own: calls inside it are direct.
 set(asyncore_library_compile_options "")
 set(asyncore_library_link_options "")
-asyncore_known_flags(asyncore_library_compile_options -fno-semantic-interposition)
+# Nor does it tell where it was built.
+asyncore_known_flags(asyncore_library_compile_options -fno-semantic-interposition
+  -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
 if(ASYNCORE_HARDENING)
   asyncore_known_flags(asyncore_library_compile_options
     -fstack-protector-strong -fstack-clash-protection -fcf-protection=full)

@@ -136,8 +136,8 @@ static int not_implemented(struct asyncore_dispatcher *d, const char *method)
 {
     if (!chat_of(d))
         return -EINVAL;
-    return asyncore_raise(d, -ENOSYS, "%s must be implemented in a class derived from async_chat",
-                          method);
+    return asyncore_raise_at(d, -ENOSYS, __FILE__, method, __LINE__,
+                             "%s must be implemented in a class derived from async_chat", method);
 }
 
 int asynchat_async_chat_collect_incoming_data(struct asyncore_dispatcher *d, const void *data,

@@ -385,7 +385,9 @@ int asynchat_push_with_producer(struct asyncore_dispatcher *d, struct asynchat_p
 {
     struct chat *chat = chat_of(d);
 
-    if (!chat || !producer || chat_spill(chat) < 0) {
+    if (chat && !producer)
+        return errno ? -errno : -ENOMEM;
+    if (!chat || chat_spill(chat) < 0) {
         asynchat_producer_free(producer);
         return chat ? -ENOMEM : -EINVAL;
     }

@@ -191,18 +191,21 @@ static void file_release(void *arg)
 {
     struct file *self = arg;
 
-    if (self->fd >= 0)
-        close(self->fd);
+    close(self->fd);
     free(self);
 }
 
 struct asynchat_producer *asynchat_file_producer_new(int fd, off_t offset, off_t length)
 {
-    struct file *self = malloc(sizeof *self);
+    struct file *self;
 
+    if (fd < 0) {
+        errno = errno ? errno : EBADF;
+        return NULL;
+    }
+    self = malloc(sizeof *self);
     if (!self) {
-        if (fd >= 0)
-            close(fd);
+        close(fd);
         errno = ENOMEM;
         return NULL;
     }

@@ -271,6 +271,28 @@ END_TEST
 
 static const char *const nothing[] = {NULL};
 
+static struct maker gathered;
+
+static int pushes_and_closes(struct chat *self)
+{
+    int r = push(new_maker(&gathered, one_two));
+
+    return r < 0 ? r : asyncore_close(chat_dispatcher(self));
+}
+
+/* close asks who was pushed in its handler once, even where the socket takes all of that. */
+START_TEST(asked_once_by_close)
+{
+    make_scripted_chats(1);
+    ck_assert_int_eq(asynchat_set_ac_out_buffer_size(chat_d(0), 3), 0);
+    chats[0]->hook[CHAT_FOUND] = pushes_and_closes;
+    ck_assert_int_eq(chat_feed_text(chat_d(0), "\n"), 0);
+    ck_assert_int_eq(gathered.asked, 1);
+    ck_assert_received(peers[0], "one");
+    ck_assert_int_eq(gathered.released, 0);
+}
+END_TEST
+
 START_TEST(producers_of_nothing)
 {
     struct maker maker;
@@ -290,7 +312,10 @@ END_TEST
 START_TEST(no_producer)
 {
     make_scripted_chats(1);
+    errno = 0;
     ck_assert_int_eq(push(NULL), -ENOMEM);
+    errno = ENOENT; /* of a file that could not be opened */
+    ck_assert_int_eq(push(NULL), -ENOENT);
     ck_assert_int_eq(asyncore_writable(chat_d(0)), 0);
 }
 END_TEST
@@ -513,6 +538,17 @@ enum {
     HOOKS = sizeof hooks / sizeof *hooks
 };
 
+/* It waits in the queue. */
+static int push_when_connected(const char *const *pieces)
+{
+    int r;
+
+    asyncore_set_connected(chat_d(0), false);
+    r = push(new_maker(&failing, pieces));
+    asyncore_set_connected(chat_d(0), true);
+    return r;
+}
+
 /* In a pass, for the map may go; and with a send of the class's own. */
 START_TEST(what_more_does)
 {
@@ -533,6 +569,34 @@ START_TEST(what_more_does)
         ck_assert_received(peers[0], hooks[row].received);
     ck_assert_int_eq(failing.released, 1);
     ck_assert_trace("");
+}
+END_TEST
+
+static struct scripted_calls next_calls;
+
+/* It is not connected yet. */
+static int sets_socket(void)
+{
+    failing.hook = NULL;
+    test_close(&peers[0]);
+    chat_give_scripted(chat_d(0), 0, &next_calls, &peers[0]);
+    asyncore_set_connected(chat_d(0), false);
+    return 0;
+}
+
+/* What it makes then is for that socket, and not sent to it before it is connected. */
+START_TEST(another_socket_while_it_is_asked)
+{
+    make_scripted_chats(1);
+    ck_assert_int_eq(push_when_connected(one_two), 0);
+    failing.hook = sets_socket;
+    ck_assert_int_eq(asynchat_initiate_send(chat_d(0)), 0);
+    ck_assert_int_eq(next_calls.send, 0);
+    ck_assert_received(peers[0], "");
+    ck_assert_trace("");
+    asyncore_set_connected(chat_d(0), true);
+    ck_assert_int_eq(run_passes(the_map, _i, 3), 0);
+    ck_assert_received(peers[0], "onetwo");
 }
 END_TEST
 
@@ -584,6 +648,7 @@ static void add_queued(Suite *s)
     tcase_add_test(tc, asked_in_turn);
     tcase_add_loop_test(tc, not_asked_before_the_connection, 0, 2);
     tcase_add_test(tc, gathered_with_other_output);
+    tcase_add_test(tc, asked_once_by_close);
     tcase_add_test(tc, producers_of_nothing);
     tcase_add_test(tc, no_producer);
 
@@ -597,6 +662,7 @@ static void add_queued(Suite *s)
     tc = add_chat_case(s, tcase_create("released"));
     tcase_add_loop_test(tc, released_once, 0, WAYS);
     tcase_add_loop_test(tc, what_more_does, 0, 2 * HOOKS);
+    tcase_add_loop_test(tc, another_socket_while_it_is_asked, 0, 2);
     tcase_add_loop_test(tc, what_release_does, 0, 2 * (HOOKS - 1));
 }
 

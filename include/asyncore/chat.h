@@ -69,16 +69,17 @@ struct asynchat_terminator {
     uint64_t length;   /* of BYTES; or the number of bytes that COUNT still waits for */
 };
 
-/* What ends the piece that is being collected; inside found_terminator, for the input behind, and
- * inside collect_incoming_data likewise: a terminator that has already been found behind the data
- * still counts. The bytes are copied, and may be of any number and
- * value; with len 0 everything is collected. -ENOMEM: the terminator stays what it was.
- * Python: set_terminator(term), set_terminator(None). */
+/* What ends the piece that is being collected. May be called in both methods, and goes for the
+ * input that follows; in collect_incoming_data a terminator that has been found right behind the
+ * data still ends this piece. The bytes are copied, and may be of any number and value; with len 0
+ * everything is collected. -ENOMEM: the terminator stays what it was. Python: set_terminator(term),
+ * set_terminator(None). */
 ASYNCORE_API int asynchat_set_terminator(struct asyncore_dispatcher *d, const void *terminator,
                                          size_t len);
 
 /* The same: the next count bytes. They are counted down as they are collected; the terminator is 0
- * when found_terminator is called. -EINVAL: count is negative. Python: set_terminator(number). */
+ * when found_terminator is called. With 0 everything is collected, and nothing found: a body of no
+ * bytes is there already. -EINVAL: count is negative. Python: set_terminator(number). */
 ASYNCORE_API int asynchat_set_terminator_count(struct asyncore_dispatcher *d, int64_t count);
 
 /* Python: get_terminator(). */
@@ -92,13 +93,14 @@ ASYNCORE_API int asynchat_keep_incoming_data(struct asyncore_dispatcher *d, cons
 
 /* What has been kept, and *len (which may be NULL) its length, in one piece with a 0 behind it,
  * which may be written to; it is not kept any longer. Valid until the handler that calls this
- * returns, the next of these three calls, or discard_buffers; a part of it may be kept again. NULL:
- * no memory, and it is still kept.
+ * returns, the next keep_incoming_data (which may be given a part of it), get_data or incoming,
+ * or discard_buffers. NULL: no memory, and it is still kept.
  * Python: _get_data(). */
 ASYNCORE_API char *asynchat_get_data(struct asyncore_dispatcher *d, size_t *len);
 
-/* The buffer in which it is kept, to be looked at or drained; the channel's, valid until the next
- * of these three calls. NULL: no memory, or no async_chat. Python: incoming. */
+/* The buffer in which it is kept, to be looked at or drained; the channel's, valid until
+ * the next keep_incoming_data, get_data or incoming. See <event2/buffer.h>. NULL: no memory, or no
+ * async_chat. Python: incoming. */
 ASYNCORE_API struct evbuffer *asynchat_incoming(struct asyncore_dispatcher *d);
 
 /* How many bytes handle_read reads at most; 0: what the class says. Python: ac_in_buffer_size. */
@@ -112,16 +114,15 @@ ASYNCORE_API int asynchat_set_collect_limit(struct asyncore_dispatcher *d, size_
 
 /* --- output ---------------------------------------------------------------------------------- */
 
-/* Queues a copy of data, and sends. In a handler that the loop, or asyncore_read and its like, has
- * called, output is gathered, for every channel of the same map, and sent when the handler ends,
- * when it runs a pass of that map, or when a function here or in dispatcher.h uses the socket
- * (close does); initiate_send sends it at once. Elsewhere, and where the class has a send of its
- * own, which gets at most ac_out_buffer_size bytes at once, it is sent now. Before the connection
- * is made it is only queued, and so after close, for the next socket. What is queued when the
- * channel is closed is sent as far as the socket takes it at once (not by a send of the class's
- * own, and without asking producers, but once one that was pushed in this handler); the rest stays
- * queued. 0; -ENOMEM: nothing is queued; or as asynchat_initiate_send, and what handle_error made
- * of an error of handle_high_water. Python: push(data). */
+/* Queues a copy of data. In a handler that the loop, or asyncore_read and its like, has called, it
+ * is gathered, with what is pushed on any channel of the same map, and sent when the handler ends,
+ * when it runs a pass of that map, or when a function here or in dispatcher.h uses the socket;
+ * initiate_send sends it at once. Elsewhere, and where the class has a send of its own, which gets
+ * at most ac_out_buffer_size bytes at once, it is sent now. While the channel is not connected, and
+ * after close, it is only queued, for the next connection: in a loop of pushes look at
+ * asyncore_fileno(d).
+ * 0; -ENOMEM: nothing is queued; or as asynchat_initiate_send, and what handle_error made of an
+ * error of handle_high_water. Python: push(data). */
 ASYNCORE_API int asynchat_push(struct asyncore_dispatcher *d, const void *data, size_t len);
 
 /* The same without a copy: data must stay as it is until release, which may be NULL, is called,
@@ -133,10 +134,11 @@ ASYNCORE_API int asynchat_push_reference(struct asyncore_dispatcher *d, const vo
                                          void *arg);
 
 /* Queues what producer will make, and sends; takes it over, also when this fails. It is asked when
- * what is queued in front of it has been sent, or goes out together with what it makes. When it
+ * what is queued in front of it has been sent, or can go out together with what it makes. When it
  * fails, what is in front of it is sent, and the error is one of handle_write, or of who called
- * push or initiate_send; the producer stays the next in the queue. -ENOMEM: no memory, or producer
- * is NULL; otherwise as asynchat_push. Python: push_with_producer(producer). */
+ * push or initiate_send; the producer stays the next in the queue. -ENOMEM; producer is NULL: the
+ * negative errno that a failed asynchat_X_producer_new has left; otherwise as asynchat_push.
+ * Python: push_with_producer(producer). */
 ASYNCORE_API int asynchat_push_with_producer(struct asyncore_dispatcher *d,
                                              struct asynchat_producer *producer);
 
@@ -163,9 +165,11 @@ ASYNCORE_API int asynchat_discard_buffers(struct asyncore_dispatcher *d);
 ASYNCORE_API int asynchat_set_ac_out_buffer_size(struct asyncore_dispatcher *d, size_t size);
 ASYNCORE_API size_t asynchat_ac_out_buffer_size(const struct asyncore_dispatcher *d);
 
-/* What happens when more than bytes are queued (0, the default: any number) and the socket takes no
- * more. push calls handle_high_water, once until the queue is not above the mark again; with pause
- * the channel is not readable while it is above. */
+/* A mark for the output that is queued; bytes 0, the default: none. A push, of a producer too,
+ * after which more than bytes are queued that the socket does not take, calls handle_high_water,
+ * once until the queue is not above the mark again. With pause the channel is not readable while it
+ * is above; what has been read is handed out. What producers still hold is not counted, and nobody
+ * looks between pushes: who only stops reading needs a timeout. */
 ASYNCORE_API int asynchat_set_high_water(struct asyncore_dispatcher *d, size_t bytes, bool pause);
 
 /* --- for subclasses -------------------------------------------------------------------------- */
@@ -174,7 +178,8 @@ ASYNCORE_API int asynchat_async_chat_init(struct asyncore_dispatcher *d, int soc
 
 /* The method, required: the next part of the input, which ends where the terminator begins or where
  * no more has arrived; never 0 bytes. data is valid during the call. What is handed out when it
- * fails is handed out again with the next input, if the channel is not closed; not so at the end.
+ * fails is handed out again with the next input, if the channel is not closed; but only once at
+ * the end of the input.
  * By default -ENOSYS. Python: collect_incoming_data(data). */
 ASYNCORE_API int asynchat_collect_incoming_data(struct asyncore_dispatcher *d, const void *data,
                                                 size_t len);
@@ -204,7 +209,9 @@ ASYNCORE_API int asynchat_async_chat_handle_read(struct asyncore_dispatcher *d);
 /* initiate_send. */
 ASYNCORE_API int asynchat_async_chat_handle_write(struct asyncore_dispatcher *d);
 
-/* close. */
+/* close. What is queued then, with asyncore_close too, is sent as far as the socket takes it at
+ * once, but not by a send of the class's own; producers are not asked, except one that was pushed
+ * in this handler, once. The rest stays queued. */
 ASYNCORE_API int asynchat_async_chat_handle_close(struct asyncore_dispatcher *d);
 
 /* 1, unless it pauses above the mark. */

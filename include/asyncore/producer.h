@@ -27,7 +27,8 @@ struct asynchat_producer;
 ASYNCORE_API struct asynchat_producer *asynchat_simple_producer_new(const void *data, size_t len,
                                                                     size_t buffer_size);
 
-/* Adds the next piece, of any size, to out: nothing when there is no more. 0, or a negative errno
+/* Adds the next piece, of any size, to out, with evbuffer_add and the like of <event2/buffer.h>:
+ * nothing when there is no more. 0, or a negative errno
  * or ASYNCORE_EXIT_NOW, as a handler, but not -EAGAIN, which becomes -EINVAL: who has nothing yet
  * is pushed when there is something. What it has added before an error counts. Is called again
  * until it adds nothing: the next time it is wanted, also after an error. */
@@ -41,10 +42,11 @@ ASYNCORE_API struct asynchat_producer *asynchat_callback_producer_new(asynchat_m
                                                                       void *arg);
 
 /* length bytes of a regular file, from offset; a negative length: up to where its end is when it is
- * first asked. Takes over fd, whose own position is neither used nor changed. A socket of the
- * library's own gets what is large by sendfile(2). A file that turns out to be shorter fails with
- * -EIO, one that cannot be read from an offset with what pread(2) says, -ESPIPE.
- * NULL with errno: ENOMEM. */
+ * first asked (so nothing, of files in /proc). Takes over fd, whose own position is neither used
+ * nor changed. A socket of the library's own gets what is large by sendfile(2). When it is asked, a
+ * file that turns out to be shorter fails with -EIO, and what is no regular file with -ESPIPE or
+ * what pread(2) says. NULL with errno: ENOMEM; a negative fd: the errno that a failed open has
+ * left. */
 ASYNCORE_API struct asynchat_producer *asynchat_file_producer_new(int fd, off_t offset,
                                                                   off_t length);
 
