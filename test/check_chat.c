@@ -136,6 +136,55 @@ START_TEST(counts_are_counted_down)
 }
 END_TEST
 
+static int sets_count(struct chat *self)
+{
+    self->hook[CHAT_COLLECT] = NULL;
+    return asynchat_set_terminator_count(chat_dispatcher(self), 2);
+}
+
+/* A count that is set in the middle of another's piece is not reduced by that piece. */
+START_TEST(count_set_in_a_part)
+{
+    struct chat *chat = chat_scripted(NULL, 0, &calls, &peers[0]);
+    struct asyncore_dispatcher *d = chat_dispatcher(chat);
+
+    chat->hook[CHAT_COLLECT] = sets_count;
+    ck_assert_int_eq(asynchat_set_terminator_count(d, 10), 0);
+    ck_assert_int_eq(chat_feed_text(d, "abcd"), 0);
+    check_terminator(d, ASYNCHAT_TERMINATOR_COUNT, NULL, 2);
+    ck_assert_int_eq(chat_feed_text(d, "ef"), 0);
+    ck_assert_str_eq(probe_trace(), "'abcd' 'ef' found");
+}
+END_TEST
+
+static int reads_from_another_socket(struct chat *self)
+{
+    struct asyncore_dispatcher *d = chat_dispatcher(self);
+
+    self->hook[CHAT_COLLECT] = NULL;
+    chat_give_scripted(d, 0, &calls, &peers[1]);
+    return asynchat_async_chat_handle_read(d);
+}
+
+/* What was found in the old socket's input is forgotten with it. */
+START_TEST(another_socket_in_a_part)
+{
+    struct chat *chat = chat_scripted(NULL, 0, &calls, &peers[0]);
+    struct asyncore_dispatcher *d = chat_dispatcher(chat);
+
+    chat->hook[CHAT_COLLECT] = reads_from_another_socket;
+    if (_i) {
+        ck_assert_int_eq(asynchat_set_terminator_count(d, 10), 0);
+        ck_assert_int_eq(chat_feed_text(d, "abc"), 0);
+        check_terminator(d, ASYNCHAT_TERMINATOR_COUNT, NULL, 10);
+    } else {
+        ck_assert_int_eq(asynchat_set_terminator(d, "\n", 1), 0);
+        ck_assert_int_eq(chat_feed_text(d, "abc\n"), 0);
+    }
+    ck_assert_str_eq(probe_trace(), "'abc'");
+}
+END_TEST
+
 /* --- the ready-made collector ---------------------------------------------------------------- */
 
 struct keeper {
@@ -356,6 +405,27 @@ START_TEST(a_megabyte_is_kept)
     line[len] = '\0';
     check_data(d, line, len);
     free(line);
+}
+END_TEST
+
+/* Whatever room there is behind it for the 0. */
+START_TEST(any_length_is_kept)
+{
+    static char data[5001];
+    struct asyncore_dispatcher *d = new_keeper();
+
+    memset(data, 'x', sizeof data - 1);
+    for (size_t n = 1; n < sizeof data; n++) {
+        const char *got;
+        size_t len = 0;
+
+        if (asynchat_keep_incoming_data(d, data, n / 2) != 0 ||
+            asynchat_keep_incoming_data(d, data + n / 2, n - n / 2) != 0)
+            ck_abort_msg("%zu bytes are not kept", n);
+        got = asynchat_get_data(d, &len);
+        if (!got || len != n || memcmp(got, data, n) != 0 || got[n] != '\0')
+            ck_abort_msg("%zu bytes are not what was kept", n);
+    }
 }
 END_TEST
 
@@ -673,6 +743,8 @@ int main(void)
     tcase_add_test(terminator, a_terminator_that_is_too_long);
     tcase_add_test(terminator, negative_counts);
     tcase_add_test(terminator, counts_are_counted_down);
+    tcase_add_test(terminator, count_set_in_a_part);
+    tcase_add_loop_test(terminator, another_socket_in_a_part, 0, 2);
     tcase_add_test(keeping, kept_in_one_piece);
     tcase_add_test(keeping, nothing_kept);
     tcase_add_test(keeping, data_is_the_callers);
@@ -681,6 +753,7 @@ int main(void)
     tcase_add_loop_test(keeping, collectors_over_it, 0, 2);
     tcase_add_test(keeping, line_after_line);
     tcase_add_test(keeping, a_megabyte_is_kept);
+    tcase_add_test(keeping, any_length_is_kept);
     tcase_add_test(keeping, kept_in_a_buffer);
     tcase_add_test(keeping, kept_by_the_program);
     tcase_add_test(keeping, kept_again);

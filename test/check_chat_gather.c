@@ -6,13 +6,15 @@
 #include "support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 /* --- the system calls of plain sockets: the linker leads them here --------------------------- */
 
-static int sends; /* calls of send and sendmsg */
+static int sends;      /* calls of send and sendmsg */
+static int flags_sent; /* of the last send */
 
 ssize_t __real_send(int fd, const void *buf, size_t len, int flags);
 ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
@@ -22,6 +24,7 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
 ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags)
 {
     sends++;
+    flags_sent = flags;
     return __real_send(fd, buf, len, flags);
 }
 
@@ -441,6 +444,44 @@ START_TEST(pushed_and_gone)
 }
 END_TEST
 
+/* --- files ------------------------------------------------------------------------------------ */
+
+static char content[100000];
+
+/* With a file behind it, if arg says so. */
+static int pushes_a_head(struct chat *self)
+{
+    int r = chat_push_text(chat_dispatcher(self), "head");
+    int fd;
+
+    if (r < 0 || !*(const bool *)self->arg)
+        return r;
+    fd = open(test_file("file", content, sizeof content), O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    return asynchat_push_with_producer(chat_dispatcher(self),
+                                       asynchat_file_producer_new(fd, 0, -1));
+}
+
+/* What is in front of a large file is no segment of its own. */
+START_TEST(a_head_waits_for_its_file)
+{
+    static char got[sizeof content];
+    bool with_file = _i;
+
+    make_connected_chats(1, AF_INET);
+    memset(content, 'x', sizeof content);
+    chats[0]->hook[CHAT_FOUND] = pushes_a_head;
+    chats[0]->arg = &with_file;
+    test_write_all(peers[0], "\n", 1);
+    sends = 0;
+    ck_assert_int_eq(asyncore_loop(TEST_WAIT_SECONDS, false, the_map, 1), ASYNCORE_LOOP_COUNT);
+    ck_assert_int_eq(sends, 1);
+    ck_assert_int_eq(flags_sent & MSG_MORE, with_file ? MSG_MORE : 0);
+    test_read_all(peers[0], got, 4);
+    ck_assert_mem_eq(got, "head", 4);
+}
+END_TEST
+
 /* --- when sending fails ----------------------------------------------------------------------- */
 
 static int exits(struct chat *self)
@@ -520,6 +561,7 @@ int main(void)
     tcase_add_loop_test(tc, sent_after_a_failure, 0, 2);
     tcase_add_loop_test(tc, not_sent_when_discarded, 0, 2);
     tcase_add_loop_test(tc, pushed_and_gone, 0, 6);
+    tcase_add_loop_test(tc, a_head_waits_for_its_file, 0, 2);
     tcase_add_loop_test(tc, others_are_sent_all_the_same, 0, 3);
     tcase_add_loop_test(tc, pushed_when_sending_fails, 0, 2);
     return test_main(s);

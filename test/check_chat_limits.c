@@ -117,6 +117,27 @@ START_TEST(limit_is_not_for_numbers)
 }
 END_TEST
 
+static int fails_once(struct chat *self)
+{
+    self->hook[CHAT_COLLECT] = NULL;
+    return -EPROTO;
+}
+
+/* What is handed out again counts once. */
+START_TEST(limit_and_a_failure)
+{
+    struct asyncore_dispatcher *d = limited("\n", 10);
+
+    chats[0]->hook[CHAT_COLLECT] = fails_once;
+    chats[0]->hook[CHAT_ERROR] = chat_stays_open;
+    ck_assert_int_eq(chat_feed_text(d, "abcdef"), 0);
+    ck_assert_int_eq(chat_feed_text(d, "ghij"), 0);
+    ck_assert_trace("'abcdef' error(EPROTO) 'abcdefghij'");
+    ck_assert_int_eq(chat_feed_text(d, "k"), 0);
+    ck_assert_trace("'abcdef' error(EPROTO) 'abcdefghij' limit 'k'");
+}
+END_TEST
+
 START_TEST(limit_fails)
 {
     struct asyncore_dispatcher *d = limited("\n", 2);
@@ -328,6 +349,7 @@ static void add_limit(Suite *s)
     tcase_add_loop_test(tc, limit_within_one_read, 0, 2);
     tcase_add_test(tc, lines_within_the_limit);
     tcase_add_test(tc, limit_is_not_for_numbers);
+    tcase_add_test(tc, limit_and_a_failure);
     tcase_add_test(tc, limit_fails);
     tcase_add_test(tc, limit_closes_by_default);
 }

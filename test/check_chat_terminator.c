@@ -609,9 +609,9 @@ START_TEST(one_byte_a_read)
     static const struct {
         const char *period, *term;
         size_t total, held;
-    } cases[] = {{"x", "\r\n", 64 * MEGA, 0},
-                 {"\r", "\r\n", 16 * MEGA, 1},
-                 {"\r\n.", "\r\n.\r\n!", 16 * MEGA, 4}};
+    } cases[] = {{"x", "\r\n", 4 * MEGA, 0},
+                 {"\r", "\r\n", 4 * MEGA, 1},
+                 {"\r\n.", "\r\n.\r\n!", 4 * MEGA, 4}};
     const char *term = cases[_i].term;
 
     read_much(cases[_i].period, term, strlen(term), 1, cases[_i].total, cases[_i].held);
@@ -632,14 +632,14 @@ START_TEST(whole_buffers)
 END_TEST
 
 enum {
-    VERY_LONG = 100 * 1024
+    VERY_LONG = 1000 * 1000
 };
 
 /* All of what could be its beginning is held back, and each byte more moves that on by one. */
 START_TEST(very_long_terminator)
 {
     static const size_t steps[] = {1, 13, ASYNCHAT_BUFFER_SIZE};
-    static const size_t totals[] = {8 * MEGA, 64 * MEGA / 13 * 13, 64 * MEGA};
+    static const size_t totals[] = {2 * MEGA, 16 * MEGA / 13 * 13, 64 * MEGA};
     static char term[VERY_LONG];
 
     memset(term, 'a', sizeof term);

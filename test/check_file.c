@@ -800,6 +800,39 @@ START_TEST(sigpipe_does_not_kill)
 }
 END_TEST
 
+/* A reader that goes in the middle: a short count, and the signal. */
+static bool breaks;
+
+ssize_t __real_write(int fd, const void *data, size_t len);
+ssize_t __wrap_write(int fd, const void *data, size_t len);
+
+ssize_t __wrap_write(int fd, const void *data, size_t len)
+{
+    if (breaks)
+        raise(SIGPIPE);
+    return __real_write(fd, data, breaks ? len / 2 : len);
+}
+
+START_TEST(sigpipe_with_a_short_count)
+{
+    struct asyncore_socket *s;
+    int ends[2];
+
+    signal(SIGPIPE, SIG_DFL);
+    test_pipe(ends);
+    s = asyncore_file_wrapper_new(ends[1]);
+    ck_assert_ptr_nonnull(s);
+    breaks = true;
+    ck_assert_int_eq(asyncore_socket_send(s, "abcd", 4, 0), 2);
+    breaks = false;
+    ck_assert(!is_blocked());
+    ck_assert(!is_pending());
+    asyncore_socket_free(s);
+    test_close(&ends[0]);
+    test_close(&ends[1]);
+}
+END_TEST
+
 START_TEST(sigpipe_stays_blocked)
 {
     struct asyncore_socket *s = without_a_reader(_i);
@@ -911,6 +944,7 @@ static void add_wrapper(Suite *s)
     tcase_add_test(wrapper, wrapper_that_is_closed);
     add(s, sigpipe);
     tcase_add_loop_test(sigpipe, sigpipe_does_not_kill, 0, KINDS_WITH_AN_END);
+    tcase_add_test(sigpipe, sigpipe_with_a_short_count);
     tcase_add_loop_test(sigpipe, sigpipe_stays_blocked, 0, KINDS_WITH_AN_END);
     tcase_add_loop_test(sigpipe, sigpipe_of_another_stays_pending, 0, KINDS_WITH_AN_END);
 }

@@ -170,20 +170,6 @@ START_TEST(no_file)
 }
 END_TEST
 
-/* What open(2) said is what there is to say. */
-START_TEST(a_file_that_is_not_there)
-{
-    struct asyncore_dispatcher *d = chat_dispatcher(chat_make(NULL, -1));
-    struct asynchat_producer *producer;
-    int fd = open(test_path("missing"), O_RDONLY | O_CLOEXEC);
-
-    producer = asynchat_file_producer_new(fd, 0, -1);
-    ck_assert_ptr_null(producer);
-    ck_assert_int_eq(errno, ENOENT);
-    ck_assert_int_eq(asynchat_push_with_producer(d, producer), -ENOENT);
-}
-END_TEST
-
 /* --- in a channel's queue --------------------------------------------------------------------- */
 
 static int push(struct asynchat_producer *producer)
