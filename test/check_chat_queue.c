@@ -385,9 +385,9 @@ START_TEST(discarded_while_it_is_sent)
 
     fill_stream();
     chat_give_scripted(d, 0, &chat_calls[0], &peers[0]);
-    ck_assert_int_eq(mallopt(M_PERTURB, 0x55), 1); /* what is freed changes */
+    (void)mallopt(M_PERTURB, 0x55); /* what is freed changes; a sanitizer has its own way */
     ck_assert_int_eq(asynchat_push(d, stream, 5000), 0);
-    ck_assert_int_eq(mallopt(M_PERTURB, 0), 1);
+    (void)mallopt(M_PERTURB, 0);
     ck_assert(discarder_of(d)->same);
     ck_assert_uint_eq(asyncore_out_buffer_length(d), 0);
     ck_assert_trace("");

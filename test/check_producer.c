@@ -587,6 +587,7 @@ static int sets_socket(void)
 /* What it makes then is for that socket, and not sent to it before it is connected. */
 START_TEST(another_socket_while_it_is_asked)
 {
+    memset(&next_calls, 0, sizeof next_calls);
     make_scripted_chats(1);
     ck_assert_int_eq(push_when_connected(one_two), 0);
     failing.hook = sets_socket;
