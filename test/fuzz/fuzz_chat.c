@@ -346,13 +346,19 @@ static void receive(struct asyncore_dispatcher *d, size_t len)
         abort();
 }
 
+static struct asyncore_map *map; /* of all runs */
+
+static void free_map(void)
+{
+    asyncore_map_free(map);
+}
+
 static struct asyncore_dispatcher *open_chat(const struct script *s, struct trace *trace)
 {
-    static struct asyncore_map *map;
     static int pipes[2];
     struct fuzzed *self;
 
-    if (!map && (!(map = asyncore_map_new(NULL)) || pipe(pipes) < 0))
+    if (!map && (!(map = asyncore_map_new(NULL)) || pipe(pipes) < 0 || atexit(free_map) != 0))
         err(1, NULL);
     (void)asyncore_poll(0, map); /* destroys the one before */
     memset(&feed, 0, sizeof feed);
