@@ -17,6 +17,7 @@ MODES = ("select", "poll")
 HOSTS = {"tcp": ("localhost", "127.0.0.1"), "tcp6": ("::1",)}
 
 PLAIN_FILE = "plain"  # a class
+PATTERN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ123456789"
 RESERVED = " in 3"  # the map in which only channels are that are certain to be ready
 
 

@@ -198,6 +198,31 @@ class k dispatcher|    readable: return banana
 class k dispatcher|    readable: if it
 class k dispatcher|class k dispatcher
 class k dispatcher handle_raed
+class k dispatcher found_terminator
+class k dispatcher|    collect_incoming_data:
+class k async_chat more
+class k dispatcher ac_in_buffer_size=3
+class k async_chat ac_in_buffer_size=
+class k async_chat ac_in_buffer_size=x
+class k async_chat ac_buffer_size=3
+class k async_chat ac_in_buffer_size=3 ac_in_buffer_size=4
+class k producer send
+class k producer|    more: giv 3
+class k producer|    more: give
+class k async_chat|    send: give 3
+give 3
+class k producer|new c k
+class k async_chat|new c k|c.push_with_producer k
+class k async_chat|new c k|c.push_with_producer x
+class k async_chat|new c k|c.push
+class k async_chat|new c k|c.push_simple 3 x
+class k async_chat|new c k|c.set_terminator x
+class k async_chat|new c k|c.set_terminator
+class k async_chat|new c k|c.ac_in_buffer_size -1
+class k async_chat|new c k|c.close_when_done now
+class k async_chat|new c k|c.collect
+find_prefix_at_end "x"
+find_prefix_at_end "x" y
 class k
 class
 scenario

@@ -14,6 +14,7 @@ import socket
 import stat
 import weakref
 
+import coverage_chat
 import differences
 import generate
 import kernel
@@ -39,6 +40,9 @@ def can_occur(method, kind, phase):
         return False
     if method == "handle_accepted" and phase != "listening":
         # Nobody but handle_accept calls it, with what the kernel gave.
+        return False
+    if method in scenario.CHAT_METHODS and kind in ("pipe", "file"):
+        # An async_chat has a socket.
         return False
     if phase == "half-closed" and kind in ("pipe", "file"):
         # A pipe has one direction; a file has no other side.
@@ -115,8 +119,9 @@ class Socket:
 class Observer:
     """Counts the calls of methods and verbs by state."""
 
-    def __init__(self, counts):
+    def __init__(self, counts, reads):
         self.counts = counts
+        self.reads = reads
         self.modes = []
         self.sockets = {}  # by channel
 
@@ -127,6 +132,7 @@ class Observer:
         self.modes.pop()
 
     def __call__(self, channel, method):
+        coverage_chat.note_call(self.counts, self.reads, channel, method)
         kind, phase = self.state(channel)
         if method in scenario.METHODS:
             mode = self.modes[-1] if self.modes else "outside"
@@ -166,12 +172,14 @@ class Observer:
 def count(seeds):
     """The counts of some seeds, in a process of its own: asyncore's map is global."""
     counts = {}
+    reads = []
     differences.apply([])
+    coverage_chat.look_at_input(counts, reads)
     oracle.prepare()
     for seed in seeds:
         text = generate.generate(seed).text()
         for plan in scenario.parse(text.splitlines()):
-            oracle.play(plan, io.StringIO(), Observer(counts))
+            oracle.play(plan, io.StringIO(), Observer(counts, reads))
     shutil.rmtree(kernel.directory)  # the workers of a pool do not come to atexit
     return counts
 
@@ -204,8 +212,10 @@ def report(seeds):
     print("calls outside of loops / in select mode / in poll mode; -: cannot occur\n")
     for method in scenario.METHODS:
         print_table(method, counts)
+    coverage_chat.print_tables(counts)
     cells = [(method, kind, mode, phase) for method in scenario.METHODS for kind in KINDS
              for phase in PHASES for mode in MODES if can_occur(method, kind, phase)]
+    cells += coverage_chat.cells()
     empty = [cell for cell in cells if not counts.get(cell)]
     impossible = [cell for cell in counts if cell[1] in KINDS and cell not in cells]
     for cell in empty:
@@ -213,6 +223,7 @@ def report(seeds):
     for cell in impossible:
         print("cannot occur, but did:", *cell)
     least = min(counts.get(cell, 0) for cell in cells)
-    print(f"{len(seeds)} scenarios, {sum(counts.values())} calls, {len(cells)} cells, "
+    calls = sum(number for cell, number in counts.items() if cell[0] in scenario.METHODS)
+    print(f"{len(seeds)} scenarios, {calls} calls, {len(cells)} cells, "
           f"the rarest {least} times, empty {len(empty)}")
     return 1 if empty or impossible else 0

@@ -1,7 +1,7 @@
 """How we differ from CPython on purpose: each row of the README's table as a patch on CPython.
 
 A patch is a function difference_NAME; its docstring is the row: what CPython does, and what we do.
-What the patches share comes first: a look at each pass and at the sockets that channels have had.
+Those of asynchat are in chat_input.py and chat_output.py, what the patches share in patching.py.
 """
 
 import array
@@ -9,7 +9,6 @@ import asyncore
 import contextlib
 import errno
 import fcntl
-import functools
 import math
 import os
 import select
@@ -19,296 +18,12 @@ import termios
 import time
 from asyncore import dispatcher, dispatcher_with_send
 
-# --- patching ------------------------------------------------------------------------------------
-
-
-def patch(owner, name):
-    """Puts a function in the place of owner.name; it gets what was there as its first argument."""
-    def replace(function):
-        original = getattr(owner, name)
-
-        @functools.wraps(original)
-        def replacement(*args, **kwargs):
-            return function(original, *args, **kwargs)
-        setattr(owner, name, replacement)
-    return replace
-
-
-class View:
-    """A channel, but for what is set here: CPython's functions can be given one."""
-
-    def __init__(self, channel):
-        self.viewed = channel
-
-    def __getattr__(self, name):
-        return getattr(self.viewed, name)
-
-
-# --- what is known of a channel ------------------------------------------------------------------
-
-
-class Notes:
-    def __init__(self):
-        self.sockets = 0  # that it has had, or lost: readiness belongs to one of them
-        self.entries = 0  # into a map
-        self.closed = False  # since close, until it gets another socket
-        self.created = False  # its socket is a stream one of create_socket's
-        self.ask_write = False  # the last send came up short
-        self.asks_write = False  # the kernel is asked whether it can be written to
-        self.watched = set()  # what it was watched for in the last pass
-        self.lost = False  # its descriptor was closed by somebody else
-        self.resumes = 0  # when a listener without descriptors accepts again
-        self.told = False  # ... which it has logged
-
-
-def note(channel):
-    channel = getattr(channel, "viewed", channel)
-    if "notes" not in channel.__dict__:
-        channel.__dict__["notes"] = Notes()
-    return channel.__dict__["notes"]
-
-
-def has_socket(channel):
-    sock = getattr(channel, "socket", None)
-    return sock is not None and sock.fileno() >= 0
-
-
-def take_notes():
-    @patch(dispatcher, "close")
-    def close(original, channel):
-        note(channel).sockets += has_socket(channel)
-        note(channel).closed = True
-        note(channel).ask_write = False
-        original(channel)
-
-    @patch(dispatcher, "add_channel")
-    def add_channel(original, channel, map=None):
-        members = channel._map if map is None else map
-        if members.get(channel._fileno) is not channel:
-            note(channel).entries += 1
-            note(channel).resumes = 0
-        note(channel).watched = set()
-        note(channel).asks_write = note(channel).lost = False
-        original(channel, map)
-
-    def new_socket(original, channel, *args):
-        note(channel).sockets += 1
-        note(channel).closed = note(channel).created = note(channel).ask_write = False
-        note(channel).told = False
-        original(channel, *args)
-
-    patch(dispatcher, "set_socket")(new_socket)
-    patch(asyncore.file_dispatcher, "set_file")(new_socket)
-
-
-# --- passes --------------------------------------------------------------------------------------
-
-HANG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
-READ, WRITE, EXCEPTION = "read", "write", "exception"
-FLAGS = {READ: select.POLLIN, WRITE: select.POLLOUT, EXCEPTION: select.POLLPRI}
-
-passes = []  # that are running, the innermost last
-
-# What patches add to a pass. Each says whether something may be: the first ones are called as
-# rule(pass, channel, direction), the last as rule(channel, flags, mask, first).
-ask_rules = []  # is the channel asked
-answer_rules = []  # is what it answered heeded, as it is now
-answer_hooks = []  # told of the answer
-watch_rules = []  # and when the wait begins
-serve_rules = []  # is a channel that is ready served
-flag_rules = []  # are these flags of readwrite still there
-# Functions of a pass and the descriptors to wait for, by direction, which return those that are
-# ready at once, as pairs of descriptor and direction; in poll's way it is POLLNVAL that they get.
-ready_at_once = []
-# Functions of a pass, which return the seconds until a rule changes its mind, or None.
-changes_of_mind = []
-
-
-class Answer:
-    """A channel as it was when it was asked what it is interested in."""
-
-    def __init__(self, channel):
-        self.channel = channel
-        self.entries = note(channel).entries
-        self.sockets = note(channel).sockets
-        self.connected = False
-        self.wants_write = False
-        self.at_once = False  # it is ready without asking the kernel
-        self.heeded = set()  # directions
-
-    def end(self, turn, writable):
-        self.connected = self.channel.connected
-        self.heeded = {direction for direction in (READ, WRITE, EXCEPTION)
-                       if turn.may(answer_rules, self.channel, direction)}
-        self.wants_write = writable and not self.channel.accepting and WRITE in self.heeded
-        if note(self.channel).entries == self.entries:
-            for hook in answer_hooks:
-                hook(self)
-
-
-class Pass:
-    def __init__(self, members, use_poll):
-        self.members = members
-        self.use_poll = use_poll
-        self.asked = {}  # descriptor: answer
-        self.used_up = set()  # descriptors, by nested passes
-
-    def may(self, rules, channel, direction=None):
-        return all(rule(self, channel, direction) for rule in rules)
-
-    def wait(self, wanted, timeout, look):
-        """What is ready, as look(descriptors, timeout) says it: in select's way a dictionary of
-        lists, in poll's way one of flags."""
-        watched = {direction: [fd for fd in fds if direction in self.asked[fd].heeded
-                               and self.may(watch_rules, self.asked[fd].channel, direction)]
-                   for direction, fds in wanted.items()}
-        at_once = [item for rule in ready_at_once for item in rule(self, watched)]
-        change = min((seconds for rule in changes_of_mind if (seconds := rule(self)) is not None),
-                     default=None)
-        if at_once:
-            ready = look(watched, 0)
-        elif change is not None and (timeout is None or change < timeout):
-            ready = look(watched, change)
-            if not any(ready.values()):
-                return self.wait(wanted, timeout and timeout - change, look)
-        else:
-            ready = look(watched, timeout)
-        for fd, direction in at_once:
-            self.add(ready, fd, direction)
-        self.used_up = set()
-        for outer in passes[:-1]:
-            if outer.members is self.members:
-                outer.used_up.update(ready if self.use_poll else sum(ready.values(), []))
-        return ready
-
-    def add(self, ready, fd, direction):
-        if self.use_poll:
-            ready[fd] = select.POLLNVAL
-        else:
-            ready[direction] = [other for other in self.asked
-                                if other in ready[direction] or other == fd]
-
-
-class Asked(View):
-    """A channel that is asked what it is interested in."""
-
-    def __init__(self, turn, fd, channel):
-        super().__init__(channel)
-        self.turn = turn
-        self.fd = fd
-
-    def ask(self, predicate, direction):
-        return self.turn.may(ask_rules, self.viewed, direction) and predicate()
-
-    def readable(self):
-        return self.ask(self.viewed.readable, READ)
-
-    def writable(self):
-        result = self.ask(self.viewed.writable, WRITE)
-        self.turn.asked[self.fd].end(self.turn, result)
-        return result
-
-
-class Members:
-    """The map, as a pass sees it."""
-
-    def __init__(self, turn):
-        self.turn = turn
-
-    def __len__(self):
-        return len(self.turn.members)
-
-    def items(self):
-        for fd, channel in list(self.turn.members.items()):
-            self.turn.asked[fd] = Answer(channel)
-        for fd, answer in list(self.turn.asked.items()):
-            yield fd, Asked(self.turn, fd, answer.channel)
-
-    def get(self, fd):
-        channel = self.turn.members.get(fd)
-        return channel if channel is not None and self.turn.may(serve_rules, channel) else None
-
-
-class Flags(int):
-    """readwrite's flags, which can vanish while it runs."""
-
-    def __new__(cls, flags, channel):
-        self = super().__new__(cls, flags)
-        self.channel = channel
-        self.first = note(channel).sockets
-        return self
-
-    def __and__(self, mask):
-        return int(self) & mask if all(rule(self.channel, int(self), mask, self.first)
-                                       for rule in flag_rules) else 0
-
-
-class Select:
-    """Stands in front of asyncore's select module."""
-
-    def __init__(self, real):
-        self.real = real
-
-    def __getattr__(self, name):
-        return getattr(self.real, name)
-
-    def select(self, readers, writers, others, timeout):
-        turn = passes[-1]
-        wanted = {READ: readers, WRITE: writers, EXCEPTION: others}
-        return turn.wait(wanted, timeout, lambda watched, seconds: dict(
-            zip(watched, self.real.select(*watched.values(), seconds)))).values()
-
-    def poll(self):
-        return Poll(self.real)
-
-
-class Poll:
-    def __init__(self, real):
-        self.real = real
-        self.flags = {}
-
-    def register(self, fd, flags):
-        self.flags[fd] = flags
-
-    def poll(self, milliseconds):
-        turn = passes[-1]
-        wanted = {direction: [fd for fd, flags in self.flags.items() if flags & flag]
-                  for direction, flag in FLAGS.items()}
-        timeout = None if milliseconds is None else milliseconds / 1000
-        ready = turn.wait(wanted, timeout, self.poll_once)
-        return [(fd, ready[fd]) for fd in turn.asked if fd in ready]
-
-    def poll_once(self, watched, seconds):
-        poller = self.real.poll()
-        for fd in self.flags:
-            flags = sum(FLAGS[direction] for direction, fds in watched.items() if fd in fds)
-            if flags:
-                poller.register(fd, flags)
-        return dict(poller.poll(None if seconds is None else round(seconds * 1000)))
-
-
-def look_at_passes():
-    def one_pass(use_poll):
-        def run(original, timeout=0.0, map=None):
-            turn = Pass(asyncore.socket_map if map is None else map, use_poll)
-            passes.append(turn)
-            try:
-                original(timeout, Members(turn))
-            finally:
-                passes.pop()
-        return run
-
-    patch(asyncore, "poll")(one_pass(False))
-    patch(asyncore, "poll2")(one_pass(True))
-    asyncore.poll3 = asyncore.poll2
-    asyncore.select = Select(asyncore.select)
-
-    @patch(asyncore, "readwrite")
-    def readwrite(original, channel, flags):
-        original(channel, Flags(flags, channel))
-
-
-# --- the rows ------------------------------------------------------------------------------------
+import chat_input
+import chat_output
+from patching import (
+    EXCEPTION, HANG_UP, READ, WRITE, View, answer_hooks, answer_rules, ask_rules,
+    changes_of_mind, flag_rules, forgiving, has_socket, look_at_passes, note, patch, ready_at_once,
+    serve_rules, take_notes, watch_rules)
 
 
 def difference_hang_up_after_data():
@@ -549,12 +264,8 @@ def difference_recv_without_data():
     not failed"""
     def tolerant(function):
         def call():
-            try:
-                return function()
-            except OSError as error:
-                if error.errno != errno.EAGAIN:
-                    raise
-                return None
+            with forgiving():
+                function()
         return call
 
     def tolerate(original, channel, *flags):
@@ -566,6 +277,9 @@ def difference_recv_without_data():
 
     for name in ("read", "write", "_exception", "readwrite"):
         patch(asyncore, name)(tolerate)
+    chat_input.Input.forgives = True  # its methods
+    chat_output.Sending.forgives = True
+    chat_output.Queued.forgives = True  # but a producer has failed: it would spin
 
 
 def difference_send_before_the_connection():
@@ -615,6 +329,12 @@ def difference_unread_out_of_band_data():
             getattr(type(channel), name) is not getattr(dispatcher, name) for name in methods)
 
 
+def is_told_of_writing(fd):
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
+    return bool(poller.poll(0))
+
+
 def difference_lost_descriptor():
     """a descriptor that is closed behind the loop's back ends the loop in select mode, and calls
     handle_close in poll mode | handle_close in both, when it is next to be watched for more"""
@@ -623,11 +343,6 @@ def difference_lost_descriptor():
             return fcntl.fcntl(fd, fcntl.F_GETFD) >= 0
         except OSError:
             return False
-
-    def is_told_of_writing(fd):
-        poller = select.poll()
-        poller.register(fd, select.POLLOUT)
-        return bool(poller.poll(0))
 
     @ready_at_once.append
     def lost(turn, watched):
@@ -681,6 +396,9 @@ def difference_write_without_asking():
 
     @ready_at_once.append
     def written_to_at_once(turn, watched):
+        for fd in watched[WRITE]:
+            if turn.use_poll and turn.asked[fd].at_once and not is_told_of_writing(fd):
+                note(turn.asked[fd].channel).asks_write = True
         return [(fd, WRITE) for fd in watched[WRITE]
                 if turn.asked[fd].at_once and not turn.use_poll]
 
@@ -755,13 +473,16 @@ def difference_address_of_a_name():
 
 
 DIFFERENCES = {name.removeprefix("difference_"): function
-               for name, function in list(globals().items()) if name.startswith("difference_")}
+               for rows in (globals(), vars(chat_input), vars(chat_output))
+               for name, function in list(rows.items()) if name.startswith("difference_")}
 
 
 def apply(without=()):
     """Patches CPython with all differences but these."""
     take_notes()
     look_at_passes()
+    chat_input.look_at_input()
+    chat_output.look_at_output()
     for name, function in DIFFERENCES.items():
         if name not in without:
             function()

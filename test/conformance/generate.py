@@ -20,8 +20,11 @@ import argparse
 import sys
 
 import scenario
-from cast import (DATAGRAMS, FILES, MODES, NOBODY, PLAIN_FILE, REACHABLE, RESERVED, SOCKETS,
-                  STREAMS, Dice, Member, a_pass)
+from cast import (DATAGRAMS, FILES, MODES, NOBODY, PLAIN_FILE, REACHABLE, SOCKETS, STREAMS, Dice,
+                  Member, a_pass)
+from generate_chat import ChatWriter
+from generate_chat import EVERY as EVERY_CHAT
+from generate_scenes import SceneWriter
 
 DISCONNECTED = ("ECONNRESET", "ENOTCONN", "ESHUTDOWN", "ECONNABORTED", "EPIPE", "EBADF")
 ERRORS = (*DISCONNECTED, "EAGAIN", "EINVAL", "ENOMEM", "EIO", "ECONNREFUSED", "ETIMEDOUT",
@@ -75,11 +78,13 @@ EVERY_WITH_SEND = {
 
 # Leaving these out makes most channels ask for nothing, or do nothing.
 USUAL = ("handle_read", "handle_write", "handle_accepted", "handle_close", "handle_expt")
+# An async_chat is of no use without these.
+NEEDED = scenario.CHAT_METHODS
 
 
 # What passes call seldom, and is called directly the more often.
-SELDOM = ("handle_expt_event", "handle_expt_event", "handle_connect_event", "handle_read_event",
-          "handle_error")
+SELDOM = ("handle_expt_event", "handle_expt_event", "handle_connect_event", "handle_connect_event",
+          "handle_connect", "handle_connect", "handle_read_event", "handle_error")
 
 
 class Actor:
@@ -91,6 +96,10 @@ class Actor:
         self.kind = kind  # of all its channels; None: of several
         self.is_file = super_name == "file_dispatcher"
         self.with_send = super_name == "dispatcher_with_send"
+        self.is_chat = super_name == "async_chat"
+
+    def methods(self):
+        return self.cls.known_methods()
 
     def every(self, method):
         bodies = EVERY[method]
@@ -104,7 +113,7 @@ class Actor:
         self.cls.methods.setdefault(method, {})[number] = scenario.actions_of(body)
 
 
-class Writer:
+class Writer(ChatWriter, SceneWriter):
     """Writes one scenario."""
 
     def __init__(self, seed):
@@ -128,8 +137,9 @@ class Writer:
 
     def write(self):
         dice = self.dice
+        self.begin_chat()
         self.choose_cast()
-        self.leaf = self.add_actor(dice.one("dispatcher", "dispatcher_with_send"))
+        self.leaf = self.add_actor(dice.one("dispatcher", "dispatcher_with_send", "async_chat"))
         if any(member.is_file for member in self.cast):
             self.leaf_file = self.add_actor("file_dispatcher")
             self.plan.classes[PLAIN_FILE] = scenario.Class(PLAIN_FILE, "file_dispatcher")
@@ -141,8 +151,9 @@ class Writer:
             self.wander()
         for _ in range(dice.weighted((4, 1), (4, 3), (3, 5), (1, 8))):
             self.happen()
-        dice.weighted((86, lambda: None), (4, self.add_certain), (3, self.add_loss),
-                      (4, self.add_queue), (3, self.add_mixed))()
+        dice.weighted((55, lambda: None), (4, self.add_certain), (3, self.add_loss),
+                      (4, self.add_queue), (3, self.add_mixed), (15, self.add_chat),
+                      (16, self.add_output))()
         if dice.chance(30):
             self.add_steps(self.some_pass())
         self.drop_unused_classes()
@@ -150,8 +161,8 @@ class Writer:
 
     def drop_unused_classes(self):
         words = {word for step in self.plan.steps for word in step}
-        for actor in self.actors:
-            for calls in actor.cls.methods.values():
+        for cls in self.plan.classes.values():
+            for calls in cls.methods.values():
                 words.update(word for actions in calls.values() for action in actions
                              for word in action)
         for name in list(self.plan.classes):
@@ -170,7 +181,11 @@ class Writer:
             is_file = kind in FILES or (kind in SOCKETS and phase != "listening"
                                         and dice.chance(5))
             member = Member(dice, number, kind, phase, is_file)
-            self.choose_class(member)
+            if number == 1 and kind not in FILES and not set(NEEDED).isdisjoint(self.focused()):
+                member.is_file = False
+                member.cls = self.add_actor("async_chat", kind).name
+            else:
+                self.choose_class(member)
             self.cast.append(member)
 
     def choose_class(self, member):
@@ -180,13 +195,16 @@ class Writer:
                 member.cls = other.cls
                 return
         super_name = ("file_dispatcher" if member.is_file
-                      else dice.weighted((6, "dispatcher"), (4, "dispatcher_with_send")))
+                      else dice.weighted((6, "dispatcher"), (4, "dispatcher_with_send"),
+                                         (5, "async_chat")))
         member.cls = self.add_actor(super_name, member.kind).name
 
     def write_methods(self, actor):
         dice = self.dice
-        for method in scenario.METHODS:
-            likely = 60 if method in USUAL else 22
+        if actor.is_chat:
+            self.write_chat_sizes(actor)
+        for method in actor.methods():
+            likely = 90 if method in NEEDED else 60 if method in USUAL else 22
             if not dice.chance(likely):
                 continue
             if dice.chance(15):
@@ -194,7 +212,7 @@ class Writer:
             else:
                 actor.set(method, scenario.EVERY_CALL, self.every(actor, method))
         for _ in range(dice.weighted((2, 0), (4, 1), (3, 2), (1, 4))):
-            method = dice.one(*scenario.METHODS)
+            method = dice.one(*actor.methods())
             actor.set(method, dice.weighted((6, 1), (3, 2), (1, 3)), self.wild_body(actor, method))
 
     def every(self, actor, method):
@@ -203,12 +221,17 @@ class Writer:
             return self.adopt_accepted()
         if method == "handle_connect" and dice.chance(20):
             return dice.one("put 5; super", "log \"connected\"")
+        if actor.is_chat and method in EVERY_CHAT:
+            return self.chat_every(method)
         return dice.weighted(*actor.every(method))
 
     def adopt_accepted(self):
         dice = self.dice
         name = dice.one("h1", "h1", "h2", "_")
         body = f"adopt {name} {self.leaf.name} sock" + dice.weighted((4, ""), (1, " in 1"))
+        if name != "_" and self.leaf.is_chat:
+            body += f"; {name}.set_terminator {self.terminator()}"
+            body += f"; {name}.{self.chat_action()}" if dice.chance(40) else ""
         if name != "_":
             body += dice.weighted((6, ""), (1, f"; {name}.send 5"), (1, f"; {name}.close"))
         return body
@@ -256,10 +279,10 @@ class Writer:
 
     def wild_call(self, actor):
         if self.dice.chance(40):
-            return self.call("", actor, self.dice.one(*scenario.METHODS))
+            return self.call("", actor, self.dice.one(*actor.methods()))
         member = self.dice.one(*self.cast)
-        return self.call(member.name + ".", self.actor_of(member),
-                         self.dice.one(*scenario.METHODS))
+        actor = self.actor_of(member)
+        return self.call(member.name + ".", actor, self.dice.one(*actor.methods()))
 
     def wild_raw(self, actor):
         return "; ".join(self.dice.one(*self.cast).raw_action())
@@ -297,6 +320,8 @@ class Writer:
     def wild_small(self, actor):
         """On itself."""
         dice = self.dice
+        if actor.is_chat and dice.chance(60):
+            return self.chat_action()
         actions = ["put 20", "repr", "state", "ignore", "ignore warning info", "send 10",
                    "recv 10", "recv 1", "recv 0", 'log "wild"', 'log_info "wild" ' + dice.one(
                        "info", "warning", "error"), "set debug 1", "set closing 1", "map",
@@ -337,9 +362,11 @@ class Writer:
             return f'{prefix}log_info "direct"' + dice.one("", " info", " warning", " error")
         if method == "handle_accepted":
             return f"{prefix}handle_accept"  # it has a socket to give
+        if method == "collect_incoming_data":
+            return f'{prefix}collect_incoming_data "direct"'
         if method == "handle_error":
             return f"{prefix}handle_error {dice.one(*ERRORS)}"
-        if method == "handle_write" and actor.with_send and dice.chance(50):
+        if method == "handle_write" and (actor.with_send or actor.is_chat) and dice.chance(50):
             return f"{prefix}initiate_send"
         return prefix + method
 
@@ -375,6 +402,8 @@ class Writer:
             actions += self.socket_actions(member)
         if member.kind in ("unix", "socketpair", "pipe"):
             actions.append((6, self.filling(member)))
+        if self.actor_of(member).is_chat:
+            actions.append((30, [f"{name}.{self.chat_action()}"]))
         return dice.weighted(*actions)
 
     def socket_actions(self, member):
@@ -405,7 +434,8 @@ class Writer:
         dice = self.dice
         if member.is_file and member.kind != "pipe":
             return [f"{member.own}.buffers 4000", f"{member.name}.send 3000"]
-        steps = [f"{member.name}.send " + dice.one("70000", "20000", "lorem")]
+        verb = "push" if self.actor_of(member).is_chat and dice.chance(80) else "send"
+        steps = [f"{member.name}.{verb} " + dice.one("70000", "20000", "lorem")]
         if member.kind != "pipe":
             steps.insert(0, f"{dice.one(member.name, member.name, member.peer)}.buffers "
                          + dice.one("2000", "8000"))
@@ -417,12 +447,12 @@ class Writer:
         """Something happens, and mostly a pass follows."""
         dice = self.dice
         member = dice.one(*self.cast)
+        actor = self.actor_of(member)
         idle = member.phase in ("unconnected", "closed") or member.kind == "none"
         steps = dice.weighted(
-            (5 if idle else 0.3, member.again), (5, member.raw_action),
+            (5 if idle else 0.3, member.again), (5, lambda: self.peer_action(member)),
             (2, lambda: self.member_action(member)),
-            (2, lambda: [self.call(member.name + ".", self.actor_of(member),
-                                   dice.one(*scenario.METHODS))]),
+            (2, lambda: [self.call(member.name + ".", actor, dice.one(*actor.methods()))]),
             (1, lambda: [self.global_call(member.name)]),
             (1, lambda: self.wild_new(None).split("; ")),
             (2, lambda: []))()
@@ -434,6 +464,12 @@ class Writer:
             self.add_steps(timed + (a_pass(dice, member.where) if dice.chance(80)
                                     else self.some_pass()))
 
+    def peer_action(self, member):
+        if self.actor_of(member).is_chat and member.kind != "none" \
+                and member.phase != "listening" and self.dice.chance(60):
+            return self.chat_input(member.peer, member.where)
+        return member.raw_action()
+
     def add_exhaustion(self, member):
         """A pass without descriptors."""
         dice = self.dice
@@ -443,104 +479,11 @@ class Writer:
                        dice.one(f"{member.name}.create", "map", f"dial q5 {member.listener}"),
                        a_pass(dice, member.where), "relent")
 
-    # Scenes: with channels of their own, of classes that do what one expects
-
-    def add_plain(self, kind, name="z", where=RESERVED, super_name=None, **methods):
-        dice = self.dice
-        actor = self.add_actor(super_name or dice.one("dispatcher", "dispatcher_with_send"))
-        methods = {"handle_read": "recv 100", "handle_close": "close", **methods}
-        if "writable" not in methods and not super_name and dice.chance(50):
-            methods["writable"] = "return 0"
-        for method, body in methods.items():
-            actor.set(method, scenario.EVERY_CALL, body)
-        self.add_steps(f"{kind} {name}1 {name}2", f"adopt {name} {actor.name} {name}1{where}")
-        return actor
-
-    def add_loss(self):
-        """Nothing may get a descriptor as long as the lost one's number could become its."""
-        dice = self.dice
-        others = dice.some(("u", "v"), dice.number(0, 2))
-        for name in dice.some(("z", *others), 3):
-            methods = {method: "super" for method in ("handle_expt", "handle_write")
-                       if dice.chance(30)}
-            self.add_plain(dice.one("tcp", "unix", "socketpair"), name, **methods)
-        if dice.chance(50):
-            self.add_steps(a_pass(dice, RESERVED))
-        if others and dice.chance(50):
-            self.add_steps(f"{others[0]}2.send 3")
-        self.add_steps("z.lose")
-        for _ in range(dice.number(1, 4)):
-            self.add_steps(dice.weighted(
-                (6, a_pass(dice, RESERVED)), (1, "z.send 3"), (1, "z.handle_read"),
-                (1, "z.handle_write"), (1, "z.state"), (1, "z.recv 0"),
-                *((2, f"{name}{what}") for name in others for what in (
-                    "2.send 3", "2.close", ".send 3", ".close"))))
-        self.add_steps("z.close")
-
-    def add_certain(self):
-        """Long waits, for what is there already, and loops that end by themselves."""
-        dice = self.dice
-        self.add_plain(dice.one("tcp", "unix", "socketpair"))
-        mode = dice.one("select", "poll")
-        long = dice.one("none", "30", "-1", "-0.5")
-        self.add_steps("z2.send 10",
-                       dice.one(f"loop {long} {mode} 1", f"poll {long}", f"poll2 {long}")
-                       + RESERVED,
-                       "z2.close", f"loop {long} {mode} none{RESERVED}")
-
-    def add_queue(self):
-        """A predicate sends what another channel has queued, or does something else to it."""
-        dice = self.dice
-        kind = dice.one("tcp", "unix", "socketpair")
-        where = dice.one("", " in 1", RESERVED)
-        traced = {method: "super" for method in ("handle_write", "writable") if dice.chance(30)}
-        first = dice.chance(50)
-        if first:
-            self.add_sender(where)
-        self.add_plain(kind, where=where, super_name="dispatcher_with_send", **traced)
-        if not first:
-            self.add_sender(where)
-        if dice.chance(50):
-            self.add_steps(a_pass(dice, where))
-        if kind == "tcp" or dice.chance(50):
-            self.add_steps("z.set connected 0", "z.send 20", "z.set connected 1")
-        else:
-            self.add_steps("z.buffers 2000", "z.send 20000")
-        for _ in range(dice.number(2, 4)):
-            self.add_steps(*dice.one([], ["z2.drain"], ["z2.send 3"], ["z2.close"], ["w2.send 3"]),
-                           a_pass(dice, where))
-
-    def add_sender(self, where):
-        dice = self.dice
-        actor = self.add_plain("socketpair", "w", where)
-        body = dice.one("z.initiate_send", "try z.initiate_send", "z.send 3", "z.send 3000",
-                        "z.set debug 0", "z.del_channel; z.add_channel")
-        actor.set(dice.one("readable", "writable"),
-                  dice.one(scenario.EVERY_CALL, 1, 2), body + "; return " + dice.one("0", "1"))
-
-    def add_mixed(self):
-        """Passes of both modes, out-of-band data, and channels that only read or only write."""
-        dice = self.dice
-        where = dice.one("", " in 1", RESERVED)
-        methods = {"handle_expt": dice.weighted(*self.leaf.every("handle_expt")),
-                   "handle_write": dice.one("super", "send 3")}
-        for method in ("readable", "writable"):
-            if dice.chance(60):
-                methods[method] = dice.one("return 0", "return 0", "return 1", "super")
-        if dice.chance(30):
-            del methods["handle_expt"]
-        self.add_plain(dice.one("tcp", "tcp6"), where=where, **methods)
-        mode = dice.number(0, 1)
-        for _ in range(dice.number(2, 5)):
-            self.add_steps(*dice.weighted((3, ["z2.oob"]), (1, ["z2.send 5"]), (2, []),
-                                          (1, ["z2.oob", "z2.send 5"]), (1, ["z2.drain"]),
-                                          (1, ["try z.socket_recv 1 oob"])))
-            self.add_steps(a_pass(dice, where, MODES[mode]))
-            mode ^= dice.chance(80)
-
     def reach(self, member):
-        debug = [f"{member.name}.set debug 1"] if self.dice.chance(6) else []
-        return member.reach() + debug
+        more = [f"{member.name}.set debug 1"] if self.dice.chance(6) else []
+        if self.actor_of(member).is_chat and self.dice.chance(85):
+            more.append(f"{member.name}.set_terminator {self.terminator()}")
+        return member.reach() + more
 
     def wander(self):
         """Brings the channels to their phases, with passes in between."""
@@ -548,6 +491,14 @@ class Writer:
             self.add_steps(*self.reach(member))
             if self.dice.chance(50):
                 self.add_steps(self.some_pass())
+
+    def turn(self):
+        return self.seed // len(REACHABLE)
+
+    def focused(self):
+        """The methods that come first: they go with the seed."""
+        methods = scenario.METHODS
+        return [methods[(self.turn() // 3 + offset) % len(methods)] for offset in (0, 7)]
 
     def focus(self):
         """Brings the channels to their phases, and calls methods of the first one right then, from
@@ -559,13 +510,16 @@ class Writer:
             self.add_steps(*self.reach(member))
             if dice.chance(30):
                 self.add_steps(a_pass(dice, member.where))
-        turn = self.seed // len(REACHABLE)
-        first, second = (scenario.METHODS[(turn // 3 + offset) % len(scenario.METHODS)]
-                         for offset in (0, 7))
+        turn = self.turn()
         actor = self.actor_of(target)
-        if "handle_accepted" in (first, second):
-            actor.cls.methods.setdefault("handle_accepted", {})
-        methods = [first, second, *dice.some((*scenario.METHODS, *SELDOM), dice.number(3, 6))]
+        first = [method for method in self.focused() if method in actor.methods()]
+        for method in ("handle_accepted", *NEEDED):
+            if method in first:
+                actor.cls.methods.setdefault(method, {})
+        methods = dice.some((*actor.methods(), *SELDOM), dice.number(3, 6))
+        if actor.is_chat:
+            methods = dice.some((*methods, *NEEDED), len(methods) + len(NEEDED))
+        methods = [*first, *methods]
         calls = [self.call(target.name + ".", actor, method) for method in methods]
         if turn % 3:
             self.call_in_loop(target, calls, MODES[turn % 3 - 1])

@@ -16,6 +16,7 @@ import warnings
 
 warnings.simplefilter("ignore")  # asyncore is deprecated
 
+import chat_output
 import differences
 import kernel
 import scenario
@@ -42,6 +43,7 @@ def play(plan, out, observer=NoObserver()):
     trace = Trace(out)
     trace.line("scenario " + plan.name)
     world = World(plan, trace, observer)
+    chat_output.begin()
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = Log(trace, "out: "), Log(trace, "err: ")
     signal.alarm(MAX_SECONDS)

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 
-SUPERS = ("dispatcher", "dispatcher_with_send", "file_dispatcher")
+SUPERS = ("dispatcher", "dispatcher_with_send", "file_dispatcher", "async_chat", "producer")
 
 METHODS = (
     "readable", "writable",
@@ -13,13 +13,17 @@ METHODS = (
     "handle_read", "handle_write", "handle_expt", "handle_connect",
     "handle_accept", "handle_accepted", "handle_close", "handle_error",
     "send", "recv", "close", "log", "log_info",
+    "collect_incoming_data", "found_terminator",
 )
+CHAT_METHODS = ("collect_incoming_data", "found_terminator")  # of async_chat only
+PRODUCER_METHODS = ("more",)
+SIZES = ("ac_in_buffer_size", "ac_out_buffer_size")  # that a class of async_chat can have
 
 EVERY_CALL = 0
 
 # The verbs and their words, as in the tables of replay/*_verbs.c. In capitals are kinds of words: those
-# of _KINDS, NAME, MADE (the name of what is made), TARGET, CLASS, CONDITION, ERRNO, ACTION, and IN
-# for "in N". [X] can be left out, [X]... can be several. A buffer that ends as DATA can have a SIZE.
+# of _KINDS, NAME, MADE (the name of what is made), TARGET, CLASS (of channels), PRODUCER (a class
+# of those), CONDITION, ERRNO, ACTION, and IN for "in N". [X] can be left out, [X]... can be several. A buffer that ends as DATA can have a SIZE.
 GLOBAL = {
     "tcp": "MADE MADE", "tcp6": "MADE MADE", "unix": "MADE MADE", "udp": "MADE MADE",
     "socketpair": "MADE MADE [unix|dgram]", "pipe": "MADE MADE", "file": "MADE DATA",
@@ -28,7 +32,7 @@ GLOBAL = {
     "loop": "SECONDS select|poll COUNT [IN]", "poll": "SECONDS [IN]", "poll2": "SECONDS [IN]",
     "timed": "LEAST ACTION", "map": "[IN]", "close_all": "[ignore_all] [IN]",
     "read": "NAME", "write": "NAME", "exception": "NAME", "readwrite": "NAME [POLLFLAG]...",
-    "exhaust": "", "relent": "",
+    "exhaust": "", "relent": "", "find_prefix_at_end": "TEXT TEXT",
 }
 RAW = {
     "send": "DATA", "recv": "SIZE", "drain": "", "close": "", "shutdown": "r|w|rw", "reset": "",
@@ -44,11 +48,16 @@ CHANNEL = {
     "set_socket": "NAME [IN]", "set_file": "NAME", "del_channel": "", "add_channel": "[IN]",
     "lose": "", "set": "ATTRIBUTE 0|1", "ignore": "[WORD]...", "put": "DATA",
     "log": "TEXT", "log_info": "TEXT [WORD]", "repr": "", "state": "",
+    "collect_incoming_data": "DATA", "collect": "DATA", "get_data": "",
+    "set_terminator": "TERMINATOR", "get_terminator": "", "push": "DATA",
+    "push_reference": "DATA", "push_simple": "DATA [SIZE]", "push_with_producer": "PRODUCER",
+    "close_when_done": "", "discard_buffers": "", **{size: "[SIZE]" for size in SIZES},
 }
 CONTROLS = {
     "super": "", "return": "[NUMBER|CONDITION]", "if": "CONDITION ACTION",
     "unless": "CONDITION ACTION", "try": "ACTION", "raise": "ERRNO", "exit": "",
 }
+PRODUCER_CONTROLS = {"give": "DATA"}  # in a producer's methods
 ATTRIBUTES = ("connected", "accepting", "connecting", "closing", "debug")
 CONDITIONS = (*ATTRIBUTES, "buffer")
 NOBODIES = ("nobody", "nobody6", "nobody_unix")
@@ -64,10 +73,12 @@ _KINDS = {
     "TEXT": r'"(?s:.*)',
     "WORD": r'[^"].*',
     "DATA": r'"(?s:.*)|\d{1,8}|it|lorem|buffer',
+    "TERMINATOR": r'"(?s:.*)|-?\d{1,8}|none',
 }
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|;|[^\s;"]+|"')
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|(.))")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 
 
@@ -77,7 +88,8 @@ class Mistake(Exception):
 
 def text_of(token):
     """The bytes of a "quoted" token."""
-    plain = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), token[1:-1])
+    plain = _ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else _ESCAPES.get(m[2], m[2]),
+                        token[1:-1])
     return plain.encode("latin-1")
 
 
@@ -101,9 +113,18 @@ class Class:
         self.name = name
         self.super = super_name
         self.methods = {}  # name: {number of the call, or EVERY_CALL: actions}; {}: only traced
+        self.sizes = {}  # one of SIZES: bytes
+
+    def known_methods(self):
+        """That it can override."""
+        if self.super == "producer":
+            return PRODUCER_METHODS
+        return [method for method in METHODS
+                if self.super == "async_chat" or method not in CHAT_METHODS]
 
     def lines(self):
         yield " ".join(["class", self.name, self.super,
+                        *(f"{size}={value}" for size, value in self.sizes.items()),
                         *(method for method, calls in self.methods.items() if not calls)])
         for method, calls in self.methods.items():
             for number, actions in calls.items():
@@ -128,9 +149,14 @@ class Scenario:
         if words[1] in self.classes:
             raise Mistake(f"class {words[1]} is there already")
         cls = self.classes[words[1]] = Class(words[1], words[2])
-        for method in words[3:]:
-            _check_method(method)
-            cls.methods[method] = {}
+        for word in words[3:]:
+            size, equals, value = word.partition("=")
+            if equals:
+                _check_size(cls, size, value)
+                cls.sizes[size] = int(value)
+            else:
+                _check_method(cls, word)
+                cls.methods[word] = {}
         return cls
 
 
@@ -145,7 +171,7 @@ class _Names:
         self.raws = set()
         self.channels = set()
         self.uses = []  # (line, name, the verbs of which it has to have one)
-        self.classes = []  # (line, name)
+        self.classes = []  # (line, name, whether of a producer)
 
     def make(self, verb, name):
         if not _NAME.fullmatch(name) or name in ("self", "sock", *NOBODIES):
@@ -154,9 +180,11 @@ class _Names:
 
     def check(self, plan):
         """Yields (line, message)."""
-        for line, name in self.classes:
+        for line, name, of_producer in self.classes:
             if name not in plan.classes:
                 yield line, "no class " + name
+            elif (plan.classes[name].super == "producer") != of_producer:
+                yield line, f"{name} is {'no' if of_producer else 'a'} producer"
         for line, name, verb in self.uses:
             verbs = {*(RAW if name in self.raws else ()),
                      *((*CHANNEL, *CONDITIONS) if name in self.channels else ())}
@@ -175,8 +203,8 @@ def _check_condition(names, word):
 def _check_word(names, verb, kind, word):
     if kind == "MADE":
         names.make(verb, word)
-    elif kind == "CLASS":
-        names.classes.append((names.line, word))
+    elif kind in ("CLASS", "PRODUCER"):
+        names.classes.append((names.line, word, kind == "PRODUCER"))
     elif kind == "CONDITION":
         _check_condition(names, word)
     elif kind == "NUMBER|CONDITION":
@@ -216,7 +244,7 @@ def _check_words(names, verb, kinds, words, inside):
 
 
 def _check_action(names, action, inside):
-    """inside: of a method."""
+    """inside: the class of the method, or None."""
     if not action:
         raise Mistake("an action is missing")
     name, dot, verb = action[0].rpartition(".")
@@ -226,8 +254,10 @@ def _check_action(names, action, inside):
         kinds = CONTROLS.get(verb, GLOBAL.get(verb, CHANNEL.get(verb)))
         if verb == "super" or verb not in CONTROLS and verb not in GLOBAL:
             kinds = kinds if inside else None
+        if verb in PRODUCER_CONTROLS and inside and inside.super == "producer":
+            kinds = PRODUCER_CONTROLS[verb]
     if kinds is None:
-        known = verb in (*CONTROLS, *GLOBAL, *RAW, *CHANNEL)
+        known = verb in (*CONTROLS, *PRODUCER_CONTROLS, *GLOBAL, *RAW, *CHANNEL)
         raise Mistake(f"no verb {action[0]}" + (" here" if known else ""))
     try:
         _check_words(names, verb, kinds, action[1:], inside)
@@ -242,9 +272,16 @@ def _check_action(names, action, inside):
 # --- text -----------------------------------------------------------------------------------------
 
 
-def _check_method(method):
-    if method not in METHODS:
-        raise Mistake("no method " + method)
+def _check_method(cls, method):
+    if method not in cls.known_methods():
+        known = method in (*METHODS, *PRODUCER_METHODS)
+        raise Mistake("no method " + method + (" of " + cls.super if known else ""))
+
+
+def _check_size(cls, size, value):
+    if (size not in SIZES or cls.super != "async_chat" or size in cls.sizes
+            or not re.fullmatch(_KINDS["SIZE"], value, re.ASCII)):
+        raise Mistake(f"{size}={value}: SIZE=BYTES expected, of async_chat, once")
 
 
 def _add_method(cls, line):
@@ -254,7 +291,7 @@ def _add_method(cls, line):
         raise Mistake("a line of a class, without a class: " + line)
     if not colon or not 1 <= len(words) <= 2:
         raise Mistake("METHOD [NUMBER]: ACTION; ... expected: " + line)
-    _check_method(words[0])
+    _check_method(cls, words[0])
     if len(words) == 2 and not re.fullmatch(r"[1-9]\d{0,7}", words[1], re.ASCII):
         raise Mistake(f"{words[1]} is not the number of a call: 1, 2, ...")
     number = int(words[1]) if len(words) == 2 else EVERY_CALL
@@ -284,7 +321,7 @@ class _Parser:
             actions = actions_of(line)
             self.scenario.steps += actions
         for action in actions:
-            _check_action(self.names, action, line[0].isspace())
+            _check_action(self.names, action, self.cls if line[0].isspace() else None)
 
     def end(self):
         for self.names.line, message in self.names.check(self.scenario):

@@ -109,13 +109,17 @@ class Spent(asyncore.ExitNow):
 
 def errno_of(name, message):
     """What C says where Python raises another exception than OSError: a channel has no socket, or
-    has a file, which lacks a socket's methods; or there is no error that handle_error could
-    report."""
+    has a file, which lacks a socket's methods; there is no error that handle_error could report; a
+    class lacks a method that it must have; or a number of bytes is negative."""
     if name == "AttributeError" and re.match("'(Wrapper|file_wrapper)' object has no", message):
         return errno.ENOTSOCK
     if name == "AttributeError" and message.startswith("'NoneType' object has no attribute"):
         return errno.EBADF
     if name == "AssertionError" and message == "traceback does not exist":
+        return errno.EINVAL
+    if name == "NotImplementedError":
+        return errno.ENOSYS
+    if name == "ValueError" and message == "the number of received bytes must be positive":
         return errno.EINVAL
     return 0
 

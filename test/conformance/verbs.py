@@ -13,6 +13,7 @@ import time
 import scenario
 from kernel import (FAMILIES, Raw, any_address, kind_of, new_listener, new_socket,
                     set_nodelay, settle)
+from patching import attribute_hooks, socket_hooks
 from tracing import drained, normalise, shown
 
 DESCRIPTORS = 256  # "exhaust" leaves none of them
@@ -328,6 +329,12 @@ def set_buffers(sock, size):
 # Channels
 
 
+def note_use(channel):
+    """The channel's socket is used past its methods."""
+    for hook in socket_hooks:
+        hook(channel)
+
+
 @verb(CHANNEL)
 def do_create(world, frame, channel, kind="tcp"):
     channel.create_socket(FAMILIES[kind], socket.SOCK_DGRAM if kind in ("udp", "dgram")
@@ -404,6 +411,7 @@ def do_socket_recv(world, frame, channel, size, *flags):
 @verb(CHANNEL)
 def do_socket_send(world, frame, channel, word, *flags):
     data = world.data(frame, channel, [word])
+    note_use(channel)
     sent = channel.socket.send(data, *(FLAGS[f] for f in flags))
     channel.scenario_sent += sent
     return sent
@@ -417,6 +425,7 @@ def do_recvfrom(world, frame, channel, size):
 @verb(CHANNEL)
 def do_sendto(world, frame, channel, word, target):
     data = world.data(frame, channel, [word])
+    note_use(channel)
     sent = channel.socket.sendto(data, world.address(frame, target))
     channel.scenario_sent += sent
     return sent
@@ -424,6 +433,7 @@ def do_sendto(world, frame, channel, word, target):
 
 @verb(CHANNEL)
 def do_shutdown(world, frame, channel, how):
+    note_use(channel)
     channel.socket.shutdown(HOW[how])
 
 
@@ -473,6 +483,8 @@ def do_set_file(world, frame, channel, raw_name):
 @verb(CHANNEL)
 def do_set(world, frame, channel, name, value):
     setattr(channel, name, value == "1")
+    for hook in attribute_hooks:
+        hook(channel, name, value == "1")
 
 
 @verb(CHANNEL)
@@ -530,6 +542,3 @@ def add_method_verbs():
 
 
 add_method_verbs()
-
-for table, words in ((GLOBAL, scenario.GLOBAL), (RAW, scenario.RAW), (CHANNEL, scenario.CHANNEL)):
-    assert table.keys() == words.keys(), table.keys() ^ words.keys()

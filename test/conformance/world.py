@@ -1,5 +1,6 @@
 """A scenario at work: its channels, the calls of their methods, and what these do."""
 
+import asynchat
 import asyncore
 import contextlib
 import errno
@@ -7,11 +8,15 @@ import os
 import socket
 import sys
 
+import chat_verbs  # adds its verbs to the tables
 import kernel
 import scenario
 from kernel import Raw, kind_of, nobody, settle
 from tracing import Spent, as_errno, drained, error_name, normalise, pattern, shown
 from verbs import CHANNEL, GLOBAL, PREDICATES, RAW, do_relent, is_with_send
+
+for table, words in ((GLOBAL, scenario.GLOBAL), (RAW, scenario.RAW), (CHANNEL, scenario.CHANNEL)):
+    assert table.keys() == words.keys(), table.keys() ^ words.keys()
 
 MAPS = 4
 MAX_CALLS = 2000  # of methods: then a scenario is stopped
@@ -24,13 +29,15 @@ with open(os.path.join(os.path.dirname(__file__), "../../demo/lorem.txt"), "rb")
 
 SUPERS = {"dispatcher": asyncore.dispatcher,
           "dispatcher_with_send": asyncore.dispatcher_with_send,
-          "file_dispatcher": asyncore.file_dispatcher}
+          "file_dispatcher": asyncore.file_dispatcher,
+          "async_chat": asynchat.async_chat}
 
 
 def build_class(world, cls):
     base = SUPERS[cls.super]
     members = {method: traced(world, method, getattr(base, method), calls)
                for method, calls in cls.methods.items()}
+    members.update((size, value) for size, value in cls.sizes.items() if value)
     return type(cls.name, (base,), {"__module__": "scenario", **members})
 
 
@@ -55,8 +62,11 @@ def state(world, channel):
               if any(member is channel for member in members.values())]
     if channel.addr is not None:
         words.append("addr=" + address_kind(channel))
-    if getattr(channel, "out_buffer", None):
-        words.append(f"out={len(channel.out_buffer)}")
+    queued = len(getattr(channel, "out_buffer", b""))
+    queued += sum(len(item) for item in getattr(channel, "producer_fifo", ())
+                  if isinstance(item, bytes))
+    if queued:
+        words.append(f"out={queued}")
     return "[" + " ".join(words) + "]"
 
 
@@ -67,12 +77,13 @@ class Frame:
         self.channel = channel
         self.call_super = call_super
         self.value = None
+        self.made = b""  # by a producer
         self.it = b""
         self.sock = None
 
 
 def shown_arguments(method, args):
-    if method == "send":
+    if method in ("send", "collect_incoming_data"):
         return shown(args[0])
     if method == "recv":
         return str(args[0])
@@ -104,31 +115,41 @@ def shown_result(channel, method, result):
 
 class World:
     def __init__(self, plan, trace, observer):
+        self.plan = plan
         self.trace = trace
         self.observer = observer
         self.maps = [asyncore.socket_map] + [{} for _ in range(MAPS - 1)]
-        self.classes = {name: build_class(self, cls) for name, cls in plan.classes.items()}
+        self.classes = {name: build_class(self, cls) for name, cls in plan.classes.items()
+                        if cls.super != "producer"}
         self.channels = {}
         self.raws = {}
         self.all = []
         self.frames = []
         self.calls = 0
         self.paths = 0
+        self.producers = 0
         self.hogs = []
 
     # Methods
 
-    def called(self, channel, method, base_method, calls, args):
+    def count_call(self):
         self.calls += 1
         if self.calls > MAX_CALLS or len(self.frames) >= MAX_DEPTH:
             raise Spent
+
+    def called(self, channel, method, base_method, calls, args):
+        self.count_call()
         number = channel.scenario_calls[method] = channel.scenario_calls.get(method, 0) + 1
         self.observer(channel, method)
         self.trace.call(f"{channel.scenario_name}.{method}({shown_arguments(method, args)})")
         frame = Frame(channel, lambda: base_method(channel, *args))
+        if method in PREDICATES:
+            frame.call_super = lambda: int(bool(base_method(channel)))
         if method == "handle_accepted":
             frame.sock = Raw("sock", kind_of(args[0]), args[0])
             frame.call_super = lambda: base_method(channel, frame.sock.take(), args[1])
+        elif method == "collect_incoming_data":
+            frame.it = args[0]
         try:
             result = self.run_method(frame, method,
                                      calls.get(number, calls.get(scenario.EVERY_CALL)))
@@ -137,6 +158,19 @@ class World:
             raise
         self.trace.result(shown_result(channel, method, result) + state(self, channel))
         return result
+
+    def asked(self, producer, actions):
+        """Of a producer: what it makes."""
+        self.count_call()
+        self.trace.call(producer.name + ".more()")
+        frame = Frame(producer.channel, lambda: None)
+        try:
+            self.run_method(frame, "more", actions)
+        except BaseException as error:
+            self.trace.result(f"! {error_name(error)} {state(self, producer.channel)}")
+            raise
+        self.trace.result(f"= {shown(frame.made)} {state(self, producer.channel)}")
+        return frame.made
 
     def run_method(self, frame, method, actions):
         self.frames.append(frame)
@@ -188,6 +222,10 @@ class World:
             raise OSError(number, os.strerror(number))
         elif word == "exit":
             raise asyncore.ExitNow
+        elif word == "give":
+            data = self.data(frame, frame.channel, action[1:])
+            chat_verbs.take(frame.channel, action[1:], data)
+            frame.made += data
         else:
             self.act(frame, action)
         return False

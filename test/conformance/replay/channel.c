@@ -13,7 +13,7 @@
 /* The call of an overridden method, with its arguments. */
 struct method_call {
     enum method method;
-    const void *data; /* of send */
+    const void *data; /* of send, and collect_incoming_data */
     void *buffer;     /* of recv */
     size_t size;      /* of these */
     const struct sockaddr *addr;
@@ -97,7 +97,17 @@ static int call_simple_super(struct asyncore_dispatcher *d, enum method method)
 {
     static int (*const supers[METHOD_COUNT])(struct asyncore_dispatcher *) = {
         SIMPLE_METHODS(SUPER_)};
+    static int (*const chat[METHOD_COUNT])(struct asyncore_dispatcher *) = {
+        [METHOD_readable] = asynchat_async_chat_readable,
+        [METHOD_writable] = asynchat_async_chat_writable,
+        [METHOD_handle_read] = asynchat_async_chat_handle_read,
+        [METHOD_handle_write] = asynchat_async_chat_handle_write,
+        [METHOD_handle_close] = asynchat_async_chat_handle_close,
+        [METHOD_found_terminator] = asynchat_async_chat_found_terminator,
+    };
 
+    if (actor_is(actor_of(d), ASYNC_CHAT) && chat[method])
+        return chat[method](d);
     if (actor_is(actor_of(d), DISPATCHER_WITH_SEND) && method == METHOD_writable)
         return asyncore_dispatcher_with_send_writable(d);
     if (actor_is(actor_of(d), DISPATCHER_WITH_SEND) && method == METHOD_handle_write)
@@ -153,6 +163,9 @@ int channel_call_super(struct frame *frame)
     case METHOD_recv:
         r = super_recv(frame);
         break;
+    case METHOD_collect_incoming_data:
+        r = asynchat_async_chat_collect_incoming_data(d, frame->call->data, frame->call->size);
+        break;
     case METHOD_log:
         r = asyncore_dispatcher_log(d, frame->call->message);
         break;
@@ -195,6 +208,7 @@ static void show_arguments(struct bytes *out, struct asyncore_dispatcher *d,
 
     switch (call->method) {
     case METHOD_send:
+    case METHOD_collect_incoming_data:
         show_data(out, call->data, call->size);
         break;
     case METHOD_recv:
@@ -272,6 +286,8 @@ static int run_method(struct asyncore_dispatcher *d, struct method_call *call, u
 
     if (call->method == METHOD_handle_accepted)
         frame.sock = &sock;
+    if (call->method == METHOD_collect_incoming_data)
+        bytes_add(&frame.it, call->data, call->size);
     w->frames = &frame;
     w->depth++;
     r = world_run(w, &frame, actions ? actions : inherited);
@@ -291,7 +307,7 @@ static int called(struct asyncore_dispatcher *d, struct method_call *call)
     struct actor *actor = actor_of(d);
     struct bytes text = {.length = 0};
 
-    if (++actor->world->calls > MAX_CALLS || actor->world->depth >= MAX_DEPTH) {
+    if (!world_count_call(actor->world)) {
         if (call->method == METHOD_handle_accepted)
             close(call->sock);
         return ASYNCORE_EXIT_NOW;
@@ -313,6 +329,7 @@ static int called(struct asyncore_dispatcher *d, struct method_call *call)
     }
 
 SIMPLE_METHODS(SIMPLE_)
+SIMPLE_(found_terminator)
 
 static int traced_handle_accepted(struct asyncore_dispatcher *d, int sock,
                                   const struct sockaddr *addr, socklen_t addrlen)
@@ -326,6 +343,13 @@ static int traced_send(struct asyncore_dispatcher *d, const void *data, size_t l
 {
     return called(
         d, &(struct method_call){.method = METHOD_send, .sock = -1, .data = data, .size = len});
+}
+
+static int traced_collect_incoming_data(struct asyncore_dispatcher *d, const void *data, size_t len)
+{
+    return called(
+        d, &(struct method_call){
+               .method = METHOD_collect_incoming_data, .sock = -1, .data = data, .size = len});
 }
 
 static int traced_recv(struct asyncore_dispatcher *d, void *buf, size_t len)
@@ -366,11 +390,14 @@ static void fill_in(struct asyncore_class *table, const struct class_plan *plan)
     static const struct asyncore_class *const supers[SUPER_COUNT] = {
         [DISPATCHER] = &asyncore_dispatcher_class,
         [DISPATCHER_WITH_SEND] = &asyncore_dispatcher_with_send_class,
-        [FILE_DISPATCHER] = &asyncore_file_dispatcher_class};
+        [FILE_DISPATCHER] = &asyncore_file_dispatcher_class,
+        [ASYNC_CHAT] = &asynchat_async_chat_class};
 
     *table = (struct asyncore_class){.table_size = sizeof *table,
                                      .super = supers[plan->super],
                                      .size = sizeof(struct actor),
+                                     .ac_in_buffer_size = plan->sizes[AC_IN_BUFFER_SIZE],
+                                     .ac_out_buffer_size = plan->sizes[AC_OUT_BUFFER_SIZE],
                                      .finalize = finalize};
     METHODS(OVERRIDE_)
 }
@@ -378,10 +405,13 @@ static void fill_in(struct asyncore_class *table, const struct class_plan *plan)
 void channel_classes_make(struct world *w)
 {
     for (const struct class_plan *plan = w->plan->classes; plan; plan = plan->next) {
-        struct channel_class *cls = must_allocate(sizeof *cls);
+        struct channel_class *cls;
         struct channel_class **last = &w->classes;
         struct bytes name = {.length = 0};
 
+        if (plan->super == PRODUCER)
+            continue;
+        cls = must_allocate(sizeof *cls);
         bytes_format(&name, "scenario.%s", plan->name);
         fill_in(&cls->table, plan);
         cls->plan = plan;

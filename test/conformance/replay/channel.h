@@ -11,6 +11,7 @@ struct actor {
         struct asyncore_dispatcher dispatcher;
         struct asyncore_dispatcher_with_send with_send;
         struct asyncore_file_dispatcher file;
+        struct asynchat_async_chat chat;
     } base;
     struct world *world;
     const struct channel_class *cls;

@@ -171,20 +171,14 @@ static int show_count(struct turn *turn, int n)
 
 static int send_data(struct turn *turn)
 {
-    struct actor *actor = actor_of(turn->channel);
-    bool queues = actor_is(actor, DISPATCHER_WITH_SEND);
+    bool queues = actor_is(actor_of(turn->channel), DISPATCHER_WITH_SEND);
     struct bytes data = {.length = 0};
     int r;
 
     (void)turn_data(turn, turn->words, &data);
     r = asyncore_send(turn->channel, bytes_text(&data), data.length);
-    if (r >= 0) {
-        size_t taken = queues ? data.length : (size_t)r;
-
-        actor->sent += taken;
-        if (strcmp(turn->words[0], "buffer") == 0)
-            bytes_drop(&actor->buffer, taken);
-    }
+    if (r >= 0)
+        turn_took(turn, turn->words[0], queues ? data.length : (size_t)r);
     if (r >= 0 && !queues)
         bytes_format(turn->result, "%d", r);
     bytes_clear(&data);
@@ -418,9 +412,13 @@ static int handle_error(struct turn *turn)
 
 static int initiate_send(struct turn *turn)
 {
-    if (!actor_is(actor_of(turn->channel), DISPATCHER_WITH_SEND))
-        return -EBADF; /* in Python it has no such method */
-    return asyncore_initiate_send(turn->channel);
+    struct asyncore_dispatcher *d = turn->channel;
+
+    if (actor_is(actor_of(d), ASYNC_CHAT))
+        return asynchat_initiate_send(d);
+    if (actor_is(actor_of(d), DISPATCHER_WITH_SEND))
+        return asyncore_initiate_send(d);
+    return -EBADF; /* in Python it has no such method */
 }
 
 const struct verb channel_verbs[] = {

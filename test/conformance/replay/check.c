@@ -24,6 +24,12 @@ static const struct verb controls[] = {
     {NULL, NULL, NULL},
 };
 
+/* In a producer's methods. */
+static const struct verb producer_controls[] = {
+    {"give", "DATA", NULL},
+    {NULL, NULL, NULL},
+};
+
 static const char attributes[] = "connected|accepting|connecting|closing|debug";
 static const char conditions[] = "connected|accepting|connecting|closing|debug|buffer";
 static const char nobodies[] = "nobody|nobody6|nobody_unix";
@@ -111,6 +117,11 @@ static bool is_data(const char *word)
     return is_text(word) || is_size(word) || is_one_of(word, "it|lorem|buffer");
 }
 
+static bool is_terminator(const char *word)
+{
+    return is_text(word) || is_none(word) || is_size(word + (*word == '-'));
+}
+
 static bool is_error(const char *word)
 {
     return error_number(word) != 0;
@@ -133,11 +144,23 @@ bool check_is_name(const char *word)
 static const struct {
     const char *name;
     bool (*is)(const char *);
-} kinds[] = {{"SIZE", is_size},           {"COUNT", is_count}, {"SECONDS", is_seconds},
-             {"LEAST", is_decimal},       {"KIND", is_kind},   {"POLLFLAG", is_poll_flag},
-             {"ATTRIBUTE", is_attribute}, {"TEXT", is_text},   {"WORD", is_word},
-             {"DATA", is_data},           {"ERRNO", is_error}, {"NAME", is_any},
-             {"TARGET", is_any},          {"CLASS", is_any},   {"CONDITION", is_any}};
+} kinds[] = {{"SIZE", is_size},
+             {"COUNT", is_count},
+             {"SECONDS", is_seconds},
+             {"LEAST", is_decimal},
+             {"KIND", is_kind},
+             {"POLLFLAG", is_poll_flag},
+             {"ATTRIBUTE", is_attribute},
+             {"TEXT", is_text},
+             {"WORD", is_word},
+             {"DATA", is_data},
+             {"ERRNO", is_error},
+             {"NAME", is_any},
+             {"TARGET", is_any},
+             {"CLASS", is_any},
+             {"CONDITION", is_any},
+             {"PRODUCER", is_any},
+             {"TERMINATOR", is_terminator}};
 
 static bool is_of_kind(const char *word, const char *kind)
 {
@@ -153,7 +176,8 @@ enum note_kind {
     RAW_MADE,
     CHANNEL_MADE,
     VERB_USED,
-    CLASS_USED
+    CLASS_USED,
+    PRODUCER_USED
 };
 
 struct check_note {
@@ -187,19 +211,22 @@ static void check_use(const struct checker *checker, const struct check_note *us
         if (n->what > CHANNEL_MADE || strcmp(n->name, use->name) != 0)
             continue;
         is_made = true;
-        has |= n->what == RAW_MADE ? verb_find(raw_verbs, use->verb) != NULL
-                                   : verb_find(channel_verbs, use->verb) != NULL ||
-                                         is_one_of(use->verb, conditions);
+        has |= n->what == RAW_MADE
+                   ? verb_find(raw_verbs, use->verb) != NULL
+                   : channel_verb(use->verb) != NULL || is_one_of(use->verb, conditions);
     }
     if (is_made && !has)
         mistake("%s has no %s", use->name, use->verb);
 }
 
-static void check_class(const struct scenario *s, const char *name)
+static void check_class(const struct scenario *s, const char *name, bool of_producer)
 {
     for (const struct class_plan *cls = s->classes; cls; cls = cls->next)
-        if (strcmp(cls->name, name) == 0)
+        if (strcmp(cls->name, name) == 0) {
+            if ((cls->super == PRODUCER) != of_producer)
+                mistake("%s is %s producer", name, of_producer ? "no" : "a");
             return;
+        }
     mistake("no class %s", name);
 }
 
@@ -207,8 +234,8 @@ void check_end(struct checker *checker, const struct scenario *s)
 {
     for (const struct check_note *n = checker->notes; n; n = n->next) {
         mistake_line(n->line);
-        if (n->what == CLASS_USED)
-            check_class(s, n->name);
+        if (n->what == CLASS_USED || n->what == PRODUCER_USED)
+            check_class(s, n->name, n->what == PRODUCER_USED);
         else if (n->what == VERB_USED)
             check_use(checker, n);
     }
@@ -255,6 +282,8 @@ static void check_word(struct checker *checker, const struct verb *verb, const c
         mistake("%s is not %s (%s %s)", word, kind, verb->name, verb->words);
     else if (strcmp(kind, "CLASS") == 0)
         note(checker, CLASS_USED, word, strlen(word), NULL);
+    else if (strcmp(kind, "PRODUCER") == 0)
+        note(checker, PRODUCER_USED, word, strlen(word), NULL);
 }
 
 /* The words that are left, but for "in N" at the end. */
@@ -320,28 +349,32 @@ static action_list check_words(struct checker *checker, const struct verb *verb,
 }
 
 /* NULL: there is no such verb here. */
-static const struct verb *verb_here(const char *action, const char *name, bool inside)
+static const struct verb *verb_here(const char *action, const char *name,
+                                    const struct class_plan *inside)
 {
     const struct verb *verb;
 
     if (name != action) {
         verb = verb_find(raw_verbs, name);
-        return verb ? verb : verb_find(channel_verbs, name);
+        return verb ? verb : channel_verb(name);
     }
+    if (inside && inside->super == PRODUCER && verb_find(producer_controls, name))
+        return verb_find(producer_controls, name);
     verb = verb_find(controls, name);
     if (verb)
         return inside || strcmp(name, "super") != 0 ? verb : NULL;
     verb = verb_find(global_verbs, name);
-    return verb || !inside ? verb : verb_find(channel_verbs, name);
+    return verb || !inside ? verb : channel_verb(name);
 }
 
 static bool is_verb(const char *name)
 {
     return verb_find(controls, name) || verb_find(global_verbs, name) ||
-           verb_find(raw_verbs, name) || verb_find(channel_verbs, name);
+           verb_find(raw_verbs, name) || channel_verb(name) || verb_find(producer_controls, name);
 }
 
-static void check_action(struct checker *checker, action_list action, bool inside)
+static void check_action(struct checker *checker, action_list action,
+                         const struct class_plan *inside)
 {
     while (action) {
         const char *dot = *action ? strrchr(*action, '.') : NULL;
@@ -359,7 +392,7 @@ static void check_action(struct checker *checker, action_list action, bool insid
     }
 }
 
-void check_actions(struct checker *checker, action_list actions, bool inside)
+void check_actions(struct checker *checker, action_list actions, const struct class_plan *inside)
 {
     for (; *actions; actions = action_after(actions))
         check_action(checker, actions, inside);

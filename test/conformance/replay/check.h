@@ -10,8 +10,8 @@ struct checker {
     unsigned line; /* the one that is being read */
 };
 
-/* The actions of a line; inside: of a method. */
-void check_actions(struct checker *checker, action_list actions, bool inside);
+/* The actions of a line; inside: the class of the method, or NULL. */
+void check_actions(struct checker *checker, action_list actions, const struct class_plan *inside);
 
 /* When all of the scenario was read. Forgets what was noted. */
 void check_end(struct checker *checker, const struct scenario *s);

@@ -1,5 +1,6 @@
 /* The verbs that are nobody's: making raw peers and channels, and the functions of the loop. */
 #define _GNU_SOURCE
+#include "show.h"
 #include "verbs.h"
 
 #include <errno.h>
@@ -340,6 +341,21 @@ static int readwrite(struct turn *turn)
     return d ? asyncore_readwrite(d, flags) : -EBADF;
 }
 
+static int find_prefix_at_end(struct turn *turn)
+{
+    struct bytes haystack = {.length = 0};
+    struct bytes needle = {.length = 0};
+
+    unquote(&haystack, turn->words[0]);
+    unquote(&needle, turn->words[1]);
+    bytes_format(turn->result, "%zu",
+                 asynchat_find_prefix_at_end(bytes_text(&haystack), haystack.length,
+                                             bytes_text(&needle), needle.length));
+    bytes_clear(&haystack);
+    bytes_clear(&needle);
+    return 0;
+}
+
 /* Leaves no descriptor, and gives them back. */
 static int exhaust(struct turn *turn)
 {
@@ -381,5 +397,6 @@ const struct verb global_verbs[] = {
     {"readwrite", "NAME [POLLFLAG]...", readwrite},
     {"exhaust", "", exhaust},
     {"relent", "", relent},
+    {"find_prefix_at_end", "TEXT TEXT", find_prefix_at_end},
     {NULL, NULL, NULL},
 };

@@ -20,6 +20,13 @@ const struct verb *verb_find(const struct verb *table, const char *name)
     return NULL;
 }
 
+const struct verb *channel_verb(const char *name)
+{
+    const struct verb *verb = verb_find(channel_verbs, name);
+
+    return verb ? verb : verb_find(chat_verbs, name);
+}
+
 size_t word_size(const char *word)
 {
     return (size_t)strtoul(word, NULL, 10);
@@ -101,6 +108,15 @@ int turn_data(struct turn *turn, action_list words, struct bytes *data)
     else
         add_pattern(data, sent, word_size(words[0]));
     return 0;
+}
+
+void turn_took(struct turn *turn, const char *word, size_t length)
+{
+    struct actor *actor = actor_of(turn->channel);
+
+    actor->sent += length;
+    if (strcmp(word, "buffer") == 0)
+        bytes_drop(&actor->buffer, length);
 }
 
 /* --- verbs ----------------------------------------------------------------------------------- */

@@ -14,13 +14,16 @@
 
 #define SPACES " \t\n\r\v\f"
 
+static const char *const super_names[SUPER_COUNT] = {"dispatcher", "dispatcher_with_send",
+                                                     "file_dispatcher", "async_chat", "producer"};
+
 struct block {
     struct block *next;
     max_align_t memory[];
 };
 
 #define METHOD_NAME_(name) #name,
-const char *const method_names[METHOD_COUNT] = {METHODS(METHOD_NAME_)};
+const char *const method_names[METHOD_COUNT] = {METHODS(METHOD_NAME_) "more"};
 
 static const char *mistake_path;
 static unsigned mistake_number;
@@ -148,23 +151,52 @@ static char *next_word(char **text)
 
 /* --- lines ----------------------------------------------------------------------------------- */
 
-static enum method method_of(const char *name)
+static bool has_method(enum super super, enum method method)
 {
-    for (int i = 0; i < METHOD_COUNT; i++)
-        if (strcmp(method_names[i], name) == 0)
-            return (enum method)i;
+    if (super == PRODUCER || method == METHOD_more)
+        return super == PRODUCER && method == METHOD_more;
+    return super == ASYNC_CHAT ||
+           (method != METHOD_collect_incoming_data && method != METHOD_found_terminator);
+}
+
+static enum method method_of(const struct class_plan *cls, const char *name)
+{
+    for (int i = 0; i < METHOD_COUNT; i++) {
+        if (strcmp(method_names[i], name) != 0)
+            continue;
+        if (!has_method(cls->super, (enum method)i))
+            mistake("no method %s of %s", name, super_names[cls->super]);
+        return (enum method)i;
+    }
     mistake("no method %s", name);
 }
 
 static enum super super_of(const char *name)
 {
-    static const char *const names[SUPER_COUNT] = {"dispatcher", "dispatcher_with_send",
-                                                   "file_dispatcher"};
-
     for (int i = 0; i < SUPER_COUNT; i++)
-        if (name && strcmp(names[i], name) == 0)
+        if (name && strcmp(super_names[i], name) == 0)
             return (enum super)i;
     mistake("class NAME SUPER [METHOD...] expected");
+}
+
+/* SIZE=BYTES, of which value is the second part. */
+static void add_size(struct class_plan *cls, const char *name, const char *value)
+{
+    static const char *const names[SIZE_COUNT] = {"ac_in_buffer_size", "ac_out_buffer_size"};
+    size_t length = (size_t)(value - name) - 1;
+    size_t digits = strspn(value, "0123456789");
+
+    for (int i = 0; i < SIZE_COUNT; i++) {
+        if (strlen(names[i]) != length || strncmp(names[i], name, length) != 0)
+            continue;
+        if (cls->super == ASYNC_CHAT && !cls->has_size[i] && digits > 0 && digits <= 8 &&
+            !value[digits]) {
+            cls->has_size[i] = true;
+            cls->sizes[i] = (size_t)strtoul(value, NULL, 10);
+            return;
+        }
+    }
+    mistake("%s: SIZE=BYTES expected, of async_chat, once", name);
 }
 
 static struct class_plan *add_class(struct scenario *s, char *words)
@@ -180,8 +212,14 @@ static struct class_plan *add_class(struct scenario *s, char *words)
             mistake("class %s is there already", name);
     cls->name = keep_text(s, name, strlen(name));
     cls->super = super_of(next_word(&words));
-    while ((word = next_word(&words)))
-        cls->overridden[method_of(word)] = true;
+    while ((word = next_word(&words))) {
+        const char *equals = strchr(word, '=');
+
+        if (equals)
+            add_size(cls, word, equals + 1);
+        else
+            cls->overridden[method_of(cls, word)] = true;
+    }
     cls->next = s->classes;
     s->classes = cls;
     return cls;
@@ -210,7 +248,7 @@ static action_list add_method(struct scenario *s, struct class_plan *cls, char *
         mistake("METHOD [NUMBER]: ACTION; ... expected");
     *colon = '\0';
     word = next_word(&line);
-    method = method_of(word ? word : "");
+    method = method_of(cls, word ? word : "");
     word = next_word(&line);
     call->number = word ? call_number(word) : EVERY_CALL;
     if (next_word(&line))
@@ -318,11 +356,11 @@ static struct scenario *end(struct draft *draft)
 static void add_line(struct draft *draft, char *line, bool indented)
 {
     if (indented)
-        check_actions(&draft->checker, add_method(draft->scenario, draft->cls, line), true);
+        check_actions(&draft->checker, add_method(draft->scenario, draft->cls, line), draft->cls);
     else if (begins(line, "class"))
         draft->cls = add_class(draft->scenario, line + strlen("class"));
     else
-        check_actions(&draft->checker, add_step(draft->scenario, line), false);
+        check_actions(&draft->checker, add_step(draft->scenario, line), NULL);
 }
 
 struct scenario *scenario_read(struct reader *reader)

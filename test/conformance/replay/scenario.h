@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* X(NAME) for each method: those that have the channel only; and all. */
+/* X(NAME) for each method: those that have the channel only; those of async_chat; and all. */
 #define SIMPLE_METHODS(X)                                                                          \
     X(readable)                                                                                    \
     X(writable)                                                                                    \
@@ -24,24 +24,40 @@
     X(handle_error)                                                                                \
     X(close)
 
+/* Of async_chat only. */
+#define CHAT_METHODS(X)                                                                            \
+    X(collect_incoming_data)                                                                       \
+    X(found_terminator)
+
 #define METHODS(X)                                                                                 \
     SIMPLE_METHODS(X)                                                                              \
     X(handle_accepted)                                                                             \
     X(send)                                                                                        \
     X(recv)                                                                                        \
     X(log)                                                                                         \
-    X(log_info)
+    X(log_info)                                                                                    \
+    CHAT_METHODS(X)
 
 #define METHOD_NUMBER_(name) METHOD_##name,
 enum method {
-    METHODS(METHOD_NUMBER_) METHOD_COUNT
+    METHODS(METHOD_NUMBER_) METHOD_more, /* of producers */
+    METHOD_COUNT
 };
 
 enum super {
     DISPATCHER,
     DISPATCHER_WITH_SEND,
     FILE_DISPATCHER,
+    ASYNC_CHAT,
+    PRODUCER,
     SUPER_COUNT
+};
+
+/* What a class of async_chat can have. */
+enum size {
+    AC_IN_BUFFER_SIZE,
+    AC_OUT_BUFFER_SIZE,
+    SIZE_COUNT
 };
 
 #define EVERY_CALL 0
@@ -64,6 +80,8 @@ struct class_plan {
     char *name;
     enum super super;
     bool overridden[METHOD_COUNT];
+    bool has_size[SIZE_COUNT];
+    size_t sizes[SIZE_COUNT];
     struct call_plan *calls[METHOD_COUNT];
 };
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- errors ---------------------------------------------------------------------------------- */
@@ -94,6 +95,19 @@ void show_data(struct bytes *out, const void *data, size_t length)
     bytes_format(out, " %08x", (unsigned)adler32(text, length));
 }
 
+/* Whether it is xHH, and which byte that is. */
+static bool hex_escape(const char *text, char *byte)
+{
+    static const char digits[] = "0123456789abcdef";
+    char hex[3] = "";
+
+    if (text[0] != 'x' || strspn(text + 1, digits) < 2)
+        return false;
+    memcpy(hex, text + 1, 2);
+    *byte = (char)strtol(hex, NULL, 16);
+    return true;
+}
+
 void unquote(struct bytes *out, const char *token)
 {
     static const char names[] = "nrt0";
@@ -101,12 +115,17 @@ void unquote(struct bytes *out, const char *token)
 
     for (token++; token[0] && token[1]; token++) { /* up to the closing quote */
         const char *found;
+        char byte;
 
-        if (*token == '\\')
+        if (*token != '\\') {
+            bytes_add(out, token, 1);
+        } else if (hex_escape(token + 1, &byte)) {
+            bytes_add(out, &byte, 1);
+            token += 3;
+        } else {
             found = strchr(names, *++token);
-        else
-            found = NULL;
-        bytes_add(out, found ? bytes + (found - names) : token, 1);
+            bytes_add(out, found ? bytes + (found - names) : token, 1);
+        }
     }
 }
 

@@ -23,6 +23,7 @@ struct verb {
 extern const struct verb global_verbs[];
 extern const struct verb raw_verbs[];
 extern const struct verb channel_verbs[];
+extern const struct verb chat_verbs[]; /* of channels, too */
 
 /* Reads what the verbs need, once; and lets go of it. */
 void verbs_prepare(void);
@@ -30,9 +31,13 @@ void verbs_end(void);
 
 /* NULL: the table has none of that name. */
 const struct verb *verb_find(const struct verb *table, const char *name);
+const struct verb *channel_verb(const char *name);
 
 /* The bytes that are to be sent: of words of a scenario. -EBADF: who sends has no buffer. */
 int turn_data(struct turn *turn, action_list words, struct bytes *data);
+
+/* The channel has taken so many of them. */
+void turn_took(struct turn *turn, const char *word, size_t length);
 
 /* Words that mean numbers. */
 size_t word_size(const char *word);

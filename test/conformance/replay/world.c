@@ -251,7 +251,7 @@ static const struct verb *choose_verb(struct turn *turn, struct target target)
         return verb;
     if (target.channel) {
         turn->channel = target.channel;
-        return verb_find(channel_verbs, target.word);
+        return channel_verb(target.word);
     }
     if (!target.raw || target.raw->fd < 0)
         return &nothing;
@@ -281,7 +281,19 @@ static int act(struct world *w, struct frame *frame, action_list action)
 
 static int do_super(struct frame *frame)
 {
-    return channel_call_super(frame);
+    return frame->call ? channel_call_super(frame) : 0;
+}
+
+static int do_give(struct world *w, struct frame *frame, action_list words)
+{
+    struct turn turn = {.world = w, .frame = frame, .channel = frame->channel, .words = words};
+    struct bytes data = {.length = 0};
+
+    (void)turn_data(&turn, words, &data);
+    turn_took(&turn, words[0], data.length);
+    bytes_add(&frame->made, bytes_text(&data), data.length);
+    bytes_clear(&data);
+    return 0;
 }
 
 /* Without what stands in front. */
@@ -297,6 +309,8 @@ static int do_plain(struct world *w, struct frame *frame, action_list action)
         r = raise_error(frame, action[1]);
     else if (strcmp(*action, "exit") == 0)
         r = ASYNCORE_EXIT_NOW;
+    else if (strcmp(*action, "give") == 0)
+        r = do_give(w, frame, action + 1);
     else
         r = act(w, frame, action);
     return r < 0 ? r : 0;
@@ -326,6 +340,11 @@ int world_do(struct world *w, struct frame *frame, action_list action)
         }
     }
     return tried && r < 0 ? 0 : r;
+}
+
+bool world_count_call(struct world *w)
+{
+    return ++w->calls <= MAX_CALLS && w->depth < MAX_DEPTH;
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */
@@ -456,6 +475,11 @@ void world_play(const struct scenario *plan)
     more = kernel_descriptors() - descriptors;
     if (more > 0) {
         bytes_format(&leak, "LEAK %d descriptors", more);
+        trace_line(bytes_text(&leak));
+        bytes_clear(&leak);
+    }
+    if (w.unreleased != 0) {
+        bytes_format(&leak, "LEAK %d producers", w.unreleased);
         trace_line(bytes_text(&leak));
         bytes_clear(&leak);
     }

@@ -7,6 +7,7 @@
 #include "scenario.h"
 
 #include <asyncore/asyncore.h>
+#include <asyncore/chat.h>
 
 #include <stdbool.h>
 
@@ -19,8 +20,9 @@ struct frame {
     struct frame *outer; /* of those of methods */
     struct asyncore_dispatcher *channel;
     struct method_call *call;
-    struct raw *sock; /* handle_accepted's */
-    struct bytes it;  /* what was received last */
+    struct raw *sock;  /* handle_accepted's */
+    struct bytes it;   /* what was received last */
+    struct bytes made; /* by a producer */
     enum {
         NOTHING,
         NUMBER,
@@ -50,6 +52,8 @@ struct world {
     struct named *channels; /* in the order of their making */
     struct name_count *name_counts;
     unsigned made; /* channels */
+    unsigned producers;
+    int unreleased; /* of those, and of what was pushed by reference */
     struct raw *raws;
     struct frame *frames;
     unsigned calls;
@@ -62,6 +66,9 @@ int world_run(struct world *w, struct frame *frame, action_list actions);
 /* One action: 0, RETURNS, or a negative error. */
 #define RETURNS 1
 int world_do(struct world *w, struct frame *frame, action_list action);
+
+/* Counts a call of a method; false: there are too many. */
+bool world_count_call(struct world *w);
 
 /* Who is meant. */
 struct asyncore_dispatcher *world_channel(struct world *w, struct frame *frame, const char *name);
