@@ -29,6 +29,21 @@ static bool has_own_send(const struct asyncore_class *cls)
     return false;
 }
 
+static int (*collect_of(const struct asyncore_class *cls))(struct asyncore_dispatcher *d,
+                                                           const void *data, size_t len)
+{
+    while (!HAS(cls, collect_incoming_data))
+        cls = cls->super;
+    return cls->collect_incoming_data;
+}
+
+static int (*found_of(const struct asyncore_class *cls))(struct asyncore_dispatcher *d)
+{
+    while (!HAS(cls, found_terminator))
+        cls = cls->super;
+    return cls->found_terminator;
+}
+
 static size_t in_size_of(const struct asyncore_class *cls)
 {
     while (!HAS(cls, ac_in_buffer_size))
@@ -56,6 +71,8 @@ void chat_begin(struct channel *c, struct chat *chat)
     c->chat = chat;
     chat->channel = c;
     chat->own_send = has_own_send(cls);
+    chat->collect = collect_of(cls);
+    chat->found = found_of(cls);
     set_in_size(chat, in_size_of(cls));
     chat->out_size = out_size_of(cls);
     TAILQ_INIT(&chat->queue);

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COLLECT "collect_incoming_data"
+
 struct input {
     char *data;
     size_t len;
@@ -187,10 +189,14 @@ struct asynchat_terminator asynchat_get_terminator(const struct asyncore_dispatc
 
 /* --- handing out ----------------------------------------------------------------------------- */
 
-/* -EAGAIN of a method is no failure. */
-static int result(int r)
+/* What a method returned; -EAGAIN is no failure. They are called once a line, so not by asynchat_X:
+ * who reads has the channel's reference. */
+static inline int result(struct asyncore_dispatcher *d, int r, const char *method)
 {
-    return r > 0 || r == -EAGAIN ? 0 : r;
+    if (r >= 0 || r == -EAGAIN)
+        return 0;
+    error_note(d->map, r, method);
+    return r;
 }
 
 /* Whether there has been no close, new socket, or end of the map. */
@@ -223,8 +229,9 @@ static int keep_limit(struct asyncore_dispatcher *d, size_t len)
 {
     struct chat *chat = chat_of(d);
 
-    if (chat->collect_limit == 0 ||
-        (chat->terminator.kind == ASYNCHAT_TERMINATOR_COUNT && chat->terminator.count > 0))
+    if (chat->collect_limit == 0)
+        return 0;
+    if (chat->terminator.kind == ASYNCHAT_TERMINATOR_COUNT && chat->terminator.count > 0)
         return 0;
     chat->collected += len;
     if (chat->collected <= chat->collect_limit || chat->limit_told)
@@ -240,12 +247,12 @@ static int collect(struct asyncore_dispatcher *d, struct input *in, char *piece,
     struct channel *c = channel_of(d);
     const unsigned generation = c->generation, discards = c->chat->discards;
     const size_t collected = c->chat->collected;
-    int r = result(keep_limit(d, len));
+    int r = c->chat->collect_limit > 0 ? result(d, keep_limit(d, len), "handle_collect_limit") : 0;
 
     if (c->chat->discards != discards)
         in->counted = in->found = false; /* that was input too */
     else if (r >= 0 && goes_on(c, generation))
-        r = result(asynchat_collect_incoming_data(d, piece, len));
+        r = result(d, c->chat->collect(d, piece, len), COLLECT);
     c->chat->lendable = NULL;
     if (r < 0 && c->generation == generation && c->chat->discards == discards && !in->taken) {
         in->len += (size_t)(in->data - piece);
@@ -258,7 +265,7 @@ static int collect(struct asyncore_dispatcher *d, struct input *in, char *piece,
 }
 
 /* What follows a piece: the number is counted down, or the terminator has come. */
-static int follow(struct asyncore_dispatcher *d, struct input *in)
+static inline int follow(struct asyncore_dispatcher *d, struct input *in)
 {
     struct chat *chat = chat_of(d);
     struct terminator *t = &chat->terminator;
@@ -273,7 +280,7 @@ static int follow(struct asyncore_dispatcher *d, struct input *in)
     in->found = false;
     chat->collected = 0;
     chat->limit_told = false;
-    return result(asynchat_found_terminator(d));
+    return result(d, chat->found(d), "found_terminator");
 }
 
 static char *advance(struct input *in, size_t len)
@@ -401,9 +408,9 @@ static int hand_out_held(struct asyncore_dispatcher *d)
     if (r < 0 || held.len == 0)
         return r;
     chat->rest = (struct rest){.len = 0};
-    r = result(keep_limit(d, held.len));
+    r = result(d, keep_limit(d, held.len), "handle_collect_limit");
     if (r == 0 && goes_on(channel_of(d), generation))
-        r = result(asynchat_collect_incoming_data(d, held.bytes, held.len));
+        r = result(d, chat->collect(d, held.bytes, held.len), COLLECT);
     free(held.block);
     return r;
 }
@@ -504,16 +511,13 @@ static int read_into(struct asyncore_dispatcher *d, struct room *room, size_t be
     return receive(d, room, &in);
 }
 
-int asynchat_async_chat_handle_read(struct asyncore_dispatcher *d)
+static int read_once(struct asyncore_dispatcher *d)
 {
     struct chat *chat = chat_of(d);
     struct room room;
     size_t before;
-    int r;
+    int r = chat_copy_lent(chat);
 
-    if (!chat)
-        return -EINVAL;
-    r = chat_copy_lent(chat);
     if (r == 0)
         r = take_over(d);
     if (r < 0)
@@ -524,5 +528,17 @@ int asynchat_async_chat_handle_read(struct asyncore_dispatcher *d)
         return r;
     r = read_into(d, &room, before);
     room_give_back(d->map, &room);
+    return r;
+}
+
+int asynchat_async_chat_handle_read(struct asyncore_dispatcher *d)
+{
+    int r;
+
+    if (!chat_of(d))
+        return -EINVAL;
+    asyncore_ref(d);
+    r = read_once(d);
+    asyncore_unref(d);
     return r;
 }

@@ -4,6 +4,8 @@
 
 #include "internal.h"
 
+#include <string.h>
+
 #include <event2/buffer.h>
 
 /* --- terminator.c ---------------------------------------------------------------------------- */
@@ -23,7 +25,29 @@ void terminator_set_count(struct terminator *t, uint64_t count);
 
 /* Looks for the bytes in data, behind an input that ended with the first *state of them: the offset
  * behind them, 0: they are not there; then *state of them end the input now. */
-size_t terminator_find(const struct terminator *t, size_t *state, const char *data, size_t len);
+size_t terminator_search(const struct terminator *t, size_t *state, const char *data, size_t len);
+
+/* The same, fast for most texts, where the first byte of the terminator is where the terminator is:
+ * once a line. */
+static inline size_t terminator_find(const struct terminator *t, size_t *state, const char *data,
+                                     size_t len)
+{
+    const char *first = data;
+    size_t k = 1, end;
+
+    if (*state == 0) {
+        first = memchr(data, *t->bytes, len);
+        if (!first)
+            return 0;
+        len -= (size_t)(first - data);
+        while (k < t->length && k < len && first[k] == t->bytes[k])
+            k++;
+        if (k == t->length)
+            return (size_t)(first - data) + k;
+    }
+    end = terminator_search(t, state, first, len);
+    return end > 0 ? (size_t)(first - data) + end : 0;
+}
 
 /* --- producer.c ------------------------------------------------------------------------------ */
 
@@ -75,7 +99,9 @@ struct chat {
     struct channel *channel;
     TAILQ_ENTRY(chat) in_gathered;
 
-    /* Input. */
+    /* Input. The methods are those of its class. */
+    int (*collect)(struct asyncore_dispatcher *d, const void *data, size_t len);
+    int (*found)(struct asyncore_dispatcher *d);
     struct terminator terminator;
     size_t held; /* the input ended with so many bytes of the terminator */
     struct rest rest;

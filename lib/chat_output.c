@@ -167,13 +167,14 @@ static int send_once(struct chat *chat, size_t *offered, int *asked)
 static int close_is_due(struct asyncore_dispatcher *d)
 {
     struct chat *chat = chat_of(d);
+    const bool over = chat->over;
     int r = chat_remove_first(chat);
 
     if (r < 0)
         return r;
     chat->over = true;
     r = asyncore_handle_close(d);
-    chat->over = false;
+    chat->over = over;
     return r;
 }
 
@@ -185,6 +186,7 @@ static bool is_done(const struct chat *chat)
 static int send_gathered(struct asyncore_dispatcher *d, bool may_close)
 {
     struct chat *chat = chat_of(d);
+    const bool over = chat->over;
     size_t offered;
     int asked, sent, r;
 
@@ -194,9 +196,9 @@ static int send_gathered(struct asyncore_dispatcher *d, bool may_close)
         return dispatch_error(d, dispatcher_without_socket(chat->channel), "send");
     sent = send_once(chat, &offered, &asked);
     if (offered > 0) {
-        chat->over = sent < 0;
+        chat->over |= sent < 0;
         r = dispatch_error(d, dispatcher_sent(d, offered, sent), "send");
-        chat->over = false;
+        chat->over = over;
         return r < 0 ? r : asked;
     }
     return asked == 0 && may_close && d->connected && is_done(chat) ? close_is_due(d) : asked;

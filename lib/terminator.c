@@ -108,24 +108,9 @@ static size_t find_from_state(const struct terminator *t, size_t *state, const c
     return i;
 }
 
-size_t terminator_find(const struct terminator *t, size_t *state, const char *data, size_t len)
+size_t terminator_search(const struct terminator *t, size_t *state, const char *data, size_t len)
 {
-    const char *first;
-    size_t i, k = 1;
-
-    if (*state > 0)
-        return find_from_state(t, state, data, len);
-    /* In most texts the first byte of the terminator is where the terminator is. */
-    first = memchr(data, t->bytes[0], len);
-    if (!first)
-        return 0;
-    i = (size_t)(first - data);
-    while (k < t->length && i + k < len && first[k] == t->bytes[k])
-        k++;
-    if (k == t->length)
-        return i + k;
-    k = find_from_start(t, state, first, len - i);
-    return k > 0 ? i + k : 0;
+    return *state > 0 ? find_from_state(t, state, data, len) : find_from_start(t, state, data, len);
 }
 
 size_t asynchat_find_prefix_at_end(const void *haystack, size_t haystack_len, const void *needle,
