@@ -4,7 +4,6 @@
 
 #include <err.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -80,70 +79,18 @@ static int server_handle_accepted(struct asyncore_dispatcher *d, int sock,
 ASYNCORE_CLASS(server, asyncore_dispatcher, .handle_accepted = server_handle_accepted,
                .handle_error = demo_handle_error);
 
-static int server_start(struct asyncore_dispatcher *d, const char *host, uint16_t port)
-{
-    int rc = asyncore_create_socket(d, demo_family(host), SOCK_STREAM);
-
-    if (rc == 0)
-        rc = asyncore_set_reuse_addr(d);
-    if (rc == 0)
-        rc = asyncore_bind_host(d, host, port);
-    if (rc == 0)
-        rc = asyncore_listen(d, SOMAXCONN);
-    return rc < 0 ? rc : demo_print_listening(d);
-}
-
 static int serve(const char *host, uint16_t port)
 {
-    struct asyncore_map *map = asyncore_map_new(NULL);
-    struct server *server = map ? server_new(-1, map) : NULL;
-    struct demo_signals signals = {0};
-    int rc;
+    struct server *server = server_new(-1, NULL);
 
-    if (!server || demo_catch_signals(&signals, map) < 0)
-        err(1, NULL);
-    rc = server_start(server_dispatcher(server), host, port);
-    if (rc < 0)
-        warnx("%s port %u: %s", host, port, demo_strerror(server_dispatcher(server), rc));
-    else if ((rc = asyncore_loop(ASYNCORE_TIMEOUT_DEFAULT, false, map, ASYNCORE_COUNT_NONE)) < 0)
-        warnx("%s", asyncore_strerror(rc));
-
-    demo_release_signals(&signals);
-    asyncore_map_free(map);
-    return rc == DEMO_STOPPED ? 0 : 1;
+    return demo_serve(server ? server_dispatcher(server) : NULL, host, port);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"host", required_argument, NULL, 'H'},
-                                            {"port", required_argument, NULL, 'p'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     const char *host = "127.0.0.1";
     uint16_t port = 0;
-    int option;
+    int status = demo_parse_server_options(argc, argv, usage, &host, &port);
 
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        switch (option) {
-        case 'H':
-            host = optarg;
-            break;
-        case 'p':
-            if (demo_parse_port(optarg, &port) == 0)
-                break;
-            warnx("bad port: %s", optarg);
-            return 2;
-        case 'h':
-            fputs(usage, stdout);
-            return demo_exit(0);
-        default:
-            fputs(usage, stderr);
-            return 2;
-        }
-    }
-    if (optind < argc) {
-        fputs(usage, stderr);
-        return 2;
-    }
-    return demo_exit(serve(host, port));
+    return demo_exit(status < 0 ? serve(host, port) : status);
 }

@@ -9,8 +9,6 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,43 +83,19 @@ static int server_open(struct server *self, const struct options *options)
     return 0;
 }
 
-static int server_start(struct asyncore_dispatcher *d, const struct options *options)
-{
-    const int on = 1;
-    int rc = asyncore_create_socket(d, demo_family(options->host), SOCK_STREAM);
-
-    if (rc == 0)
-        rc = asyncore_set_reuse_addr(d);
-    if (rc == 0) /* inherited by connections: what has been queued at once goes out at once */
-        rc = asyncore_setsockopt(d, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (rc == 0)
-        rc = asyncore_bind_host(d, options->host, options->port);
-    if (rc == 0)
-        rc = asyncore_listen(d, SOMAXCONN);
-    return rc < 0 ? rc : demo_print_listening(d);
-}
-
 static int serve(const struct options *options)
 {
-    struct asyncore_map *map = asyncore_map_new(NULL);
-    struct server *server = map ? server_new(-1, map) : NULL;
-    struct demo_signals signals = {0};
+    struct server *server = server_new(-1, NULL);
     int rc;
 
-    if (!server || demo_catch_signals(&signals, map) < 0)
+    if (!server)
         err(1, NULL);
     rc = server_open(server, options);
-    if (rc < 0)
-        warnx("%s", demo_strerror(server_dispatcher(server), rc));
-    else if ((rc = server_start(server_dispatcher(server), options)) < 0)
-        warnx("%s port %u: %s", options->host, options->port,
-              demo_strerror(server_dispatcher(server), rc));
-    else if ((rc = asyncore_loop(ASYNCORE_TIMEOUT_DEFAULT, false, map, ASYNCORE_COUNT_NONE)) < 0)
-        warnx("%s", asyncore_strerror(rc));
-
-    demo_release_signals(&signals);
-    asyncore_map_free(map);
-    return rc == DEMO_STOPPED ? 0 : 1;
+    if (rc == 0)
+        return demo_serve(server_dispatcher(server), options->host, options->port);
+    warnx("%s", demo_strerror(server_dispatcher(server), rc));
+    asyncore_map_free(asyncore_socket_map());
+    return 1;
 }
 
 static int parse_seconds(const char *text, struct timeval *interval)

@@ -296,38 +296,14 @@ static int server_handle_accepted(struct asyncore_dispatcher *d, int sock,
 ASYNCORE_DEFINE_LOCAL_CLASS(server, asyncore_dispatcher, .handle_accepted = server_handle_accepted,
                             .handle_error = demo_handle_error);
 
-static int server_start(struct asyncore_dispatcher *d, const char *host, uint16_t port)
-{
-    int rc = asyncore_create_socket(d, demo_family(host), SOCK_STREAM);
-
-    if (rc == 0)
-        rc = asyncore_set_reuse_addr(d);
-    if (rc == 0)
-        rc = asyncore_bind_host(d, host, port);
-    if (rc == 0)
-        rc = asyncore_listen(d, SOMAXCONN);
-    return rc < 0 ? rc : demo_print_listening(d);
-}
-
 static int serve(const struct settings *settings, const char *host, uint16_t port)
 {
-    struct asyncore_map *map = asyncore_map_new(NULL);
-    struct server *server = map ? server_new(-1, map) : NULL;
-    struct demo_signals signals = {0};
-    int rc;
+    struct server *server = server_new(-1, NULL);
 
-    if (!server || demo_catch_signals(&signals, map) < 0)
+    if (!server)
         err(1, NULL);
     server->settings = settings;
-    rc = server_start(server_dispatcher(server), host, port);
-    if (rc < 0)
-        warnx("%s port %u: %s", host, port, demo_strerror(server_dispatcher(server), rc));
-    else if ((rc = asyncore_loop(ASYNCORE_TIMEOUT_DEFAULT, false, map, ASYNCORE_COUNT_NONE)) < 0)
-        warnx("%s", asyncore_strerror(rc));
-
-    demo_release_signals(&signals);
-    asyncore_map_free(map);
-    return rc == DEMO_STOPPED ? 0 : 1;
+    return demo_serve(server_dispatcher(server), host, port);
 }
 
 /* --- the command line ------------------------------------------------------------------------ */

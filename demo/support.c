@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/util.h>
+#include <getopt.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -144,6 +146,74 @@ const char *demo_strerror(const struct asyncore_dispatcher *d, int error)
 int demo_handle_error(struct asyncore_dispatcher *d)
 {
     return asyncore_compact_traceback(d)->error;
+}
+
+int demo_parse_server_options(int argc, char **argv, const char *usage, const char **host,
+                              uint16_t *port)
+{
+    static const struct option options[] = {{"host", required_argument, NULL, 'H'},
+                                            {"port", required_argument, NULL, 'p'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        switch (option) {
+        case 'H':
+            *host = optarg;
+            break;
+        case 'p':
+            if (demo_parse_port(optarg, port) == 0)
+                break;
+            warnx("bad port: %s", optarg);
+            return 2;
+        case 'h':
+            fputs(usage, stdout);
+            return 0;
+        default:
+            fputs(usage, stderr);
+            return 2;
+        }
+    }
+    if (optind == argc)
+        return -1;
+    fputs(usage, stderr);
+    return 2;
+}
+
+static int start(struct asyncore_dispatcher *d, const char *host, uint16_t port)
+{
+    const int on = 1;
+    int rc = asyncore_create_socket(d, demo_family(host), SOCK_STREAM);
+
+    if (rc == 0)
+        rc = asyncore_set_reuse_addr(d);
+    if (rc == 0) /* inherited by connections: what has been queued at once goes out at once */
+        rc = asyncore_setsockopt(d, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (rc == 0)
+        rc = asyncore_bind_host(d, host, port);
+    if (rc == 0)
+        rc = asyncore_listen(d, SOMAXCONN);
+    return rc < 0 ? rc : demo_print_listening(d);
+}
+
+int demo_serve(struct asyncore_dispatcher *server, const char *host, uint16_t port)
+{
+    struct asyncore_map *map = server ? server->map : NULL;
+    struct demo_signals signals = {0};
+    int rc;
+
+    if (!server || demo_catch_signals(&signals, map) < 0)
+        err(1, NULL);
+    rc = start(server, host, port);
+    if (rc < 0)
+        warnx("%s port %u: %s", host, port, demo_strerror(server, rc));
+    else if ((rc = asyncore_loop(ASYNCORE_TIMEOUT_DEFAULT, false, map, ASYNCORE_COUNT_NONE)) < 0)
+        warnx("%s", asyncore_strerror(rc));
+
+    demo_release_signals(&signals);
+    asyncore_map_free(map);
+    return rc == DEMO_STOPPED ? 0 : 1;
 }
 
 int demo_exit(int status)

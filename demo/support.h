@@ -51,6 +51,16 @@ const char *demo_strerror(const struct asyncore_dispatcher *d, int error);
 /* A handle_error for programs that end with the first error: the loop returns it. */
 int demo_handle_error(struct asyncore_dispatcher *d);
 
+/* The options of a server that has no others, --host, --port and --help. -1: serve; or the status
+ * with which the program ends. */
+int demo_parse_server_options(int argc, char **argv, const char *usage, const char **host,
+                              uint16_t *port);
+
+/* Listens on host and port with server, a channel without a socket, runs its map until SIGINT or
+ * SIGTERM, and frees it. The program's status; an error is one line on stderr. NULL: what made
+ * server has failed. */
+int demo_serve(struct asyncore_dispatcher *server, const char *host, uint16_t port);
+
 /* The last thing that main calls: status, or 1 when stdout could not be written. */
 int demo_exit(int status);
 
