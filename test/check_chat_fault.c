@@ -1,18 +1,15 @@
 /*
  * Memory that runs out in async_chat: in a conversation with all kinds of terminators and output
  * each allocation fails in turn, in the library or in libevent.
- *
- * As in check_fault, the linker leads the library's calls here, and nothing of libcheck may be
- * called between fault_begin and fault_end.
  */
 #define _GNU_SOURCE
 #include "chat_probe.h"
+#include "fault.h"
 #include "support.h"
 
 #include <event2/buffer.h>
 #include <event2/event.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,75 +17,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-/* --- memory that runs out -------------------------------------------------------------------- */
-
-static struct {
-    bool on;
-    bool lasts; /* every allocation fails from then on, until the failure is told */
-    long at;    /* the allocation that fails, counted from 1 */
-    long seen;
-    int told;          /* how often the library has reported it */
-    const char *step;  /* what the scenario is doing */
-    const char *where; /* what it was doing when the first one failed */
-} fault;
-
-static bool fails(void)
-{
-    if (!fault.on)
-        return false;
-    fault.seen++;
-    if (fault.seen < fault.at || (fault.seen > fault.at && (!fault.lasts || fault.told > 0)))
-        return false;
-    if (!fault.where)
-        fault.where = fault.step;
-    errno = ENOMEM;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
-
-static void fault_begin(long at, bool lasts)
-{
-    memset(&fault, 0, sizeof fault);
-    fault.at = at;
-    fault.lasts = lasts;
-    fault.on = true;
-}
-
-static void fault_end(void)
-{
-    fault.on = false;
-}
-
-/* Whether what returned r is to be called again: there was no memory, and now there is. */
-static bool again(int r)
-{
-    if (r != -ENOMEM || fault.told > 0)
-        return false;
-    fault.told++;
-    return true;
-}
 
 /* --- the scenario: what there is -------------------------------------------------------------
  *
@@ -194,7 +122,7 @@ static int speaker_found_terminator(struct asyncore_dispatcher *d)
     fault.step = "get_data";
     do
         answer = asynchat_get_data(d, &len);
-    while (!answer && again(-ENOMEM));
+    while (!answer && fault_again(-ENOMEM));
     if (!answer || len != 2 || memcmp(answer, "ok", 3) != 0)
         wrong("an answer is not what was sent");
     the.answered++;
@@ -240,14 +168,14 @@ static int answer(struct asyncore_dispatcher *d)
     fault.step = "answer";
     do
         r = asynchat_push(d, "o", 1);
-    while (again(r));
+    while (fault_again(r));
     if (r == 0)
         do
             the.held++, r = asynchat_push_reference(d, "k", 1, release, NULL);
-        while (again(r));
+        while (fault_again(r));
     do
         producer = asynchat_simple_producer_new("\r\n", 2, 0);
-    while (!producer && again(-errno));
+    while (!producer && fault_again(-errno));
     if (r == 0)
         r = asynchat_push_with_producer(d, producer);
     if (r < 0)
@@ -263,7 +191,7 @@ static int set_terminator_count(struct asyncore_dispatcher *d, int64_t count)
     fault.step = "set_terminator_count";
     do
         r = asynchat_set_terminator_count(d, count);
-    while (again(r));
+    while (fault_again(r));
     return r;
 }
 
@@ -273,12 +201,12 @@ static int listener_found_terminator(struct asyncore_dispatcher *d)
     size_t len = 0;
 
     fault.step = "incoming";
-    while (!asynchat_incoming(d) && again(-ENOMEM))
+    while (!asynchat_incoming(d) && fault_again(-ENOMEM))
         ;
     fault.step = "get_data";
     do
         text = asynchat_get_data(d, &len);
-    while (!text && again(-ENOMEM));
+    while (!text && fault_again(-ENOMEM));
     check_line(text, len);
     if (asynchat_get_terminator(d).kind == ASYNCHAT_TERMINATOR_COUNT)
         (void)set_terminator_count(d, 5);
@@ -318,7 +246,7 @@ static int say(const char *text, size_t len)
 
         r = asynchat_push(the.speaker, text, len);
         check_refused(r, queued, kept);
-    } while (again(r));
+    } while (fault_again(r));
     return r;
 }
 
@@ -333,7 +261,7 @@ static int say_reference(const char *text, size_t len)
 
         r = asynchat_push_reference(the.speaker, text, len, release, NULL);
         check_refused(r, queued, kept);
-    } while (again(r));
+    } while (fault_again(r));
     return r;
 }
 
@@ -393,37 +321,28 @@ static int say_producer(struct asynchat_producer *(*producer_new)(size_t len), s
     fault.step = "producer_new";
     do
         producer = producer_new(len);
-    while (!producer && again(-errno));
+    while (!producer && fault_again(-errno));
     if (!producer)
         return -errno;
     fault.step = "push_with_producer";
     r = asynchat_push_with_producer(the.speaker, producer);
-    if (again(r))
+    if (fault_again(r))
         r = 0;
     return r;
 }
 
 /* --- the scenario: what happens -------------------------------------------------------------- */
 
-/* test_now asserts, and libcheck allocates then. */
-static time_t seconds(void)
-{
-    struct timespec now = {0, 0};
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
-}
-
 static int one_pass(void)
 {
     int r;
 
-    if (seconds() > the.deadline)
+    if (fault_seconds() > the.deadline)
         return -ETIMEDOUT;
     fault.step = "loop";
     do
         r = asyncore_loop(0.05, the.use_poll, the.map, 1);
-    while (again(r));
+    while (fault_again(r));
     return r < 0 ? r : 0;
 }
 
@@ -466,7 +385,7 @@ static int set_terminator(struct asyncore_dispatcher *d, const char *terminator)
         now = asynchat_get_terminator(d);
         if (r == -ENOMEM && (now.kind != before.kind || now.length != before.length))
             wrong("set_terminator has failed and changed it");
-    } while (again(r));
+    } while (fault_again(r));
     return r;
 }
 
@@ -477,7 +396,7 @@ static int set_up_talker(struct asyncore_dispatcher **d, const struct asyncore_c
     fault.step = "new";
     do /* which consumes its socket even when it fails */
         *d = asyncore_new(cls, fcntl(sock, F_DUPFD_CLOEXEC, 0), the.map);
-    while (!*d && again(-errno));
+    while (!*d && fault_again(-errno));
     if (!*d)
         return -errno;
     asyncore_ref(*d);
@@ -583,7 +502,7 @@ static int say_bye(void)
     fault.step = "close_when_done";
     do
         r = asynchat_close_when_done(the.speaker);
-    while (again(r));
+    while (fault_again(r));
     while (r == 0 && !the.wrong && !the.closed)
         r = one_pass();
     return r;
@@ -596,7 +515,7 @@ static int play(bool own_send)
     fault.step = "map_new";
     do
         the.map = asyncore_map_new(NULL);
-    while (!the.map && again(-errno));
+    while (!the.map && fault_again(-errno));
     if (!the.map)
         return -errno;
     r = set_up_talker(&the.speaker, own_send ? &slow_speaker_class : &speaker_class, the.pair[0]);
@@ -617,18 +536,6 @@ static int play(bool own_send)
 
 /* --- the scenario with one failure after the other ------------------------------------------- */
 
-static int count_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-
-    ck_assert_ptr_nonnull(dir);
-    while (readdir(dir))
-        count++;
-    closedir(dir);
-    return count;
-}
-
 static void prepare(bool use_poll)
 {
     const char *path = test_file("file", data, sizeof data);
@@ -637,14 +544,14 @@ static void prepare(bool use_poll)
     the.file = path;
     the.use_poll = use_poll;
     the.nudge = "nudge\r\n";
-    the.deadline = seconds() + TEST_WAIT_SECONDS;
+    the.deadline = fault_seconds() + TEST_WAIT_SECONDS;
     test_socketpair(SOCK_STREAM, the.pair);
 }
 
 /* Plays it with the nth allocation failing; whether that many were made. */
 static bool play_with_fault(bool use_poll, bool own_send, long n, bool lasts)
 {
-    int before = count_descriptors();
+    int before = fault_count_descriptors();
     int r;
 
     prepare(use_poll);
@@ -660,7 +567,7 @@ static bool play_with_fault(bool use_poll, bool own_send, long n, bool lasts)
                   fault.step);
     ck_assert_uint_eq(the.heard, the.taken);
     ck_assert_int_eq(the.released, the.held);
-    ck_assert_int_eq(count_descriptors(), before);
+    ck_assert_int_eq(fault_count_descriptors(), before);
     return fault.where;
 }
 
@@ -738,13 +645,6 @@ START_TEST(two_short_sends_in_a_handler)
 }
 END_TEST
 
-/* libevent's warnings of what is done to it here. */
-static void ignore_warning(int severity, const char *message)
-{
-    (void)severity;
-    (void)message;
-}
-
 int main(void)
 {
     Suite *s = suite_create("chat_fault");
@@ -757,7 +657,6 @@ int main(void)
     suite_add_tcase(s, memory);
     add_case(s, reserve);
     tcase_add_test(reserve, two_short_sends_in_a_handler);
-    event_set_log_callback(ignore_warning);
-    event_set_mem_functions(__wrap_malloc, __wrap_realloc, free);
+    fault_install();
     return test_main(s);
 }

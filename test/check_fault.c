@@ -2,17 +2,15 @@
  * Failures of the system: memory that runs out, in the library and in libevent; descriptors that
  * run out or are closed by others; system calls that are interrupted.
  *
- * The linker leads the library's calls here (--wrap); libevent gets its memory through
- * event_set_mem_functions. Between fault_begin and fault_end nothing of libcheck may be called, for
- * it allocates too.
+ * The linker leads the library's calls here, and in fault.c (--wrap).
  */
 #define _GNU_SOURCE
+#include "fault.h"
 #include "probe.h"
 #include "support.h"
 
 #include <event2/event.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -24,75 +22,6 @@
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
-
-/* --- memory that runs out -------------------------------------------------------------------- */
-
-static struct {
-    bool on;
-    bool lasts; /* every allocation fails from then on, until the failure is told */
-    long at;    /* the allocation that fails, counted from 1 */
-    long seen;
-    int told;          /* how often the library has reported it */
-    const char *step;  /* what the scenario is doing */
-    const char *where; /* what it was doing when the first one failed */
-} fault;
-
-static bool fails(void)
-{
-    if (!fault.on)
-        return false;
-    fault.seen++;
-    if (fault.seen < fault.at || (fault.seen > fault.at && (!fault.lasts || fault.told > 0)))
-        return false;
-    if (!fault.where)
-        fault.where = fault.step;
-    errno = ENOMEM;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
-
-static void fault_begin(long at, bool lasts)
-{
-    memset(&fault, 0, sizeof fault);
-    fault.at = at;
-    fault.lasts = lasts;
-    fault.on = true;
-}
-
-static void fault_end(void)
-{
-    fault.on = false;
-}
-
-/* Whether what returned r is to be called again: there was no memory, and now there is. */
-static bool again(int r)
-{
-    if (r != -ENOMEM || fault.told > 0)
-        return false;
-    fault.told++;
-    return true;
-}
 
 /* --- the scenario: what there is -------------------------------------------------------------
  *
@@ -136,7 +65,7 @@ static int send_all(struct asyncore_dispatcher *d, const void *from, size_t len)
         n = asyncore_send(d, from, len);
         if (n == -ENOMEM && asyncore_out_buffer_length(d) != queued)
             the.wrong = "send took something and returned -ENOMEM";
-    } while (again(n));
+    } while (fault_again(n));
     if (n >= 0 && (size_t)n != len)
         the.wrong = "send has not taken everything";
     if (d->connected && queued == 0 && asyncore_out_buffer_length(d) > 0)
@@ -233,7 +162,7 @@ static int server_handle_accepted(struct asyncore_dispatcher *d, int sock,
     (void)addrlen;
     fault.step = "accept";
     fresh = echo_new(sock, d->map);
-    if (!fresh && again(-errno)) {
+    if (!fresh && fault_again(-errno)) {
         if (test_is_open(sock))
             the.wrong = "new has failed and left its socket open";
         fresh = echo_new(spare, d->map);
@@ -295,7 +224,7 @@ static int read_file(int fd, size_t *total)
     fault.step = "file_dispatcher_new";
     do
         reader = reader_new(fd, the.map);
-    while (!reader && again(-errno));
+    while (!reader && fault_again(-errno));
     if (reader)
         reader->total = total;
     return reader ? 0 : -errno;
@@ -308,18 +237,18 @@ static int set_up_server(struct test_addr *addr)
     fault.step = "new";
     do
         the.server = server_dispatcher(server_new(-1, the.map));
-    while (!the.server && again(-errno));
+    while (!the.server && fault_again(-errno));
     if (!the.server)
         return -errno;
     do
         r = asyncore_create_socket(the.server, the.family, SOCK_STREAM);
-    while (again(r));
+    while (fault_again(r));
     if (r < 0)
         return r;
     fault.step = "bind";
     do
         r = asyncore_bind(the.server, test_sa(addr), addr->len);
-    while (again(r));
+    while (fault_again(r));
     if (r == 0)
         r = asyncore_listen(the.server, 5);
     addr->len = sizeof addr->storage;
@@ -335,12 +264,12 @@ static int set_up_client(const struct test_addr *addr)
     fault.step = "new";
     do
         the.client = client_dispatcher(client_new(-1, the.map));
-    while (!the.client && again(-errno));
+    while (!the.client && fault_again(-errno));
     if (!the.client)
         return -errno;
     do
         r = asyncore_create_socket(the.client, the.family, SOCK_STREAM);
-    while (again(r));
+    while (fault_again(r));
     if (r == 0)
         r = asyncore_setsockopt(the.client, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     if (r < 0)
@@ -348,29 +277,20 @@ static int set_up_client(const struct test_addr *addr)
     fault.step = "connect";
     do
         r = asyncore_connect(the.client, test_sa(addr), addr->len);
-    while (again(r));
+    while (fault_again(r));
     return r;
-}
-
-/* test_now asserts, and libcheck allocates then. */
-static time_t seconds(void)
-{
-    struct timespec now = {0, 0};
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
 }
 
 static int one_pass(void)
 {
     int r;
 
-    if (seconds() > the.deadline)
+    if (fault_seconds() > the.deadline)
         return -ETIMEDOUT;
     fault.step = "loop";
     do
         r = asyncore_loop(1, the.use_poll, the.map, 1);
-    while (again(r));
+    while (fault_again(r));
     return r == ASYNCORE_LOOP_COUNT ? 0 : r < 0 ? r : -ENOENT;
 }
 
@@ -438,7 +358,7 @@ static int play(struct test_addr *addr)
     fault.step = "map_new";
     do
         the.map = asyncore_map_new(NULL);
-    while (!the.map && again(-errno));
+    while (!the.map && fault_again(-errno));
     if (!the.map)
         return -errno;
     r = read_file(the.pipe[0], &the.read_from_pipe);
@@ -453,24 +373,12 @@ static int play(struct test_addr *addr)
 
 /* --- the scenario with one failure after the other ------------------------------------------- */
 
-static int count_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-
-    ck_assert_ptr_nonnull(dir);
-    while (readdir(dir))
-        count++;
-    closedir(dir);
-    return count;
-}
-
 static void prepare(int family, bool use_poll)
 {
     memset(&the, 0, sizeof the);
     the.family = family;
     the.use_poll = use_poll;
-    the.deadline = seconds() + TEST_WAIT_SECONDS;
+    the.deadline = fault_seconds() + TEST_WAIT_SECONDS;
     test_pipe(the.pipe);
     test_write_all(the.pipe[1], data, FILE_DATA);
     test_close(&the.pipe[1]);
@@ -490,7 +398,7 @@ static bool may_go_untold(void)
 static bool play_with_fault(int family, bool use_poll, long n, bool lasts)
 {
     struct test_addr addr;
-    int before = count_descriptors();
+    int before = fault_count_descriptors();
     int r;
 
     prepare(family, use_poll);
@@ -510,7 +418,7 @@ static bool play_with_fault(int family, bool use_poll, long n, bool lasts)
     ck_assert_int_gt(the.short_sends, 0);
     test_close(&the.pipe[0]);
     test_close(&the.file);
-    ck_assert_int_eq(count_descriptors(), before);
+    ck_assert_int_eq(fault_count_descriptors(), before);
     if (!fault.where)
         return false;
     if (fault.told == 0)
@@ -1274,13 +1182,6 @@ static void add_calls(Suite *s)
     tcase_add_loop_test(tc, number_of_a_refused_connection, 0, 2);
 }
 
-/* libevent's warnings of what is done to it here. */
-static void ignore_warning(int severity, const char *message)
-{
-    (void)severity;
-    (void)message;
-}
-
 int main(void)
 {
     Suite *s = suite_create("fault");
@@ -1288,7 +1189,6 @@ int main(void)
     add_memory(s);
     add_descriptors(s);
     add_calls(s);
-    event_set_log_callback(ignore_warning);
-    event_set_mem_functions(__wrap_malloc, __wrap_realloc, free);
+    fault_install();
     return test_main(s);
 }
