@@ -29,21 +29,6 @@ static bool has_own_send(const struct asyncore_class *cls)
     return false;
 }
 
-static int (*collect_of(const struct asyncore_class *cls))(struct asyncore_dispatcher *d,
-                                                           const void *data, size_t len)
-{
-    while (!HAS(cls, collect_incoming_data))
-        cls = cls->super;
-    return cls->collect_incoming_data;
-}
-
-static int (*found_of(const struct asyncore_class *cls))(struct asyncore_dispatcher *d)
-{
-    while (!HAS(cls, found_terminator))
-        cls = cls->super;
-    return cls->found_terminator;
-}
-
 static size_t in_size_of(const struct asyncore_class *cls)
 {
     while (!HAS(cls, ac_in_buffer_size))
@@ -66,13 +51,17 @@ static void set_in_size(struct chat *chat, size_t size)
 
 void chat_begin(struct channel *c, struct chat *chat)
 {
-    const struct asyncore_class *cls = dispatcher_of(c)->cls;
+    const struct asyncore_class *cls = dispatcher_of(c)->cls, *collects = cls, *finds = cls;
 
+    while (!HAS(collects, collect_incoming_data))
+        collects = collects->super;
+    while (!HAS(finds, found_terminator))
+        finds = finds->super;
     c->chat = chat;
     chat->channel = c;
     chat->own_send = has_own_send(cls);
-    chat->collect = collect_of(cls);
-    chat->found = found_of(cls);
+    chat->collect = collects->collect_incoming_data;
+    chat->found = finds->found_terminator;
     set_in_size(chat, in_size_of(cls));
     chat->out_size = out_size_of(cls);
     TAILQ_INIT(&chat->queue);

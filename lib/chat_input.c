@@ -247,7 +247,7 @@ static int collect(struct asyncore_dispatcher *d, struct input *in, char *piece,
     struct channel *c = channel_of(d);
     const unsigned generation = c->generation, discards = c->chat->discards;
     const size_t collected = c->chat->collected;
-    int r = c->chat->collect_limit > 0 ? result(d, keep_limit(d, len), "handle_collect_limit") : 0;
+    int r = result(d, keep_limit(d, len), "handle_collect_limit");
 
     if (c->chat->discards != discards)
         in->counted = in->found = false; /* that was input too */
@@ -447,7 +447,6 @@ int chat_end_of_input(struct asyncore_dispatcher *d)
     if (r == 0)
         r = take_over(d); /* a method may have read itself */
     r = dispatch_error(d, r, "recv");
-
     if (r >= 0 && goes_on(c, generation))
         r = hand_out_rest(d);
     if (r >= 0 && goes_on(c, generation))

@@ -4,6 +4,7 @@
 
 #include "internal.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <event2/buffer.h>
@@ -167,6 +168,13 @@ void chat_release_references(struct chat *chat);
 /* Moves what is in the map's room to the out_buffer, which is empty then. 0 or -ENOMEM: it stays
  * there. */
 int chat_spill(struct chat *chat);
+
+/* Notes that it was for want of memory that nothing was sent. -ENOMEM. */
+static inline int chat_without_memory(struct chat *chat)
+{
+    chat->starved = true;
+    return -ENOMEM;
+}
 
 /* --- chat_output.c --------------------------------------------------------------------------- */
 

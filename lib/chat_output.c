@@ -28,14 +28,8 @@ static void move(struct evbuffer *from, struct evbuffer *to)
         evbuffer_add_buffer(to, from);
 }
 
-static int without_memory(struct chat *chat)
-{
-    chat->starved = true;
-    return -ENOMEM;
-}
-
-/* Has the first producer add what it makes to the out_buffer. What it made, 0: it is gone, or it is
- * being asked already, or an error. */
+/* Has the first producer, which is not being asked already, add what it makes to the out_buffer.
+ * What it made, 0: it is gone, or an error. */
 static int ask_first(struct chat *chat)
 {
     struct channel *c = chat->channel;
@@ -47,7 +41,7 @@ static int ask_first(struct chat *chat)
     map->made = NULL;
     if (!c->out_buffer)
         c->out_buffer = evbuffer_new();
-    n = made && c->out_buffer ? asynchat_producer_more(producer, made) : without_memory(chat);
+    n = made && c->out_buffer ? asynchat_producer_more(producer, made) : chat_without_memory(chat);
     if (n == -EAGAIN) /* the channel would be asked again and again */
         n = asyncore_raise(dispatcher_of(c), -EINVAL, "a producer must not return -EAGAIN");
     if (n < 0)
@@ -216,7 +210,7 @@ static int send_piece(struct asyncore_dispatcher *d)
     int sent;
 
     if (len > 0 && !data)
-        return without_memory(chat);
+        return chat_without_memory(chat);
     chat->in_send = true;
     sent = asyncore_send(d, data ? (const void *)data : "", len);
     chat->in_send = false;

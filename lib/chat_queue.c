@@ -64,10 +64,8 @@ int chat_remove_first(struct chat *chat)
     if (producer->behind) {
         if (!c->out_buffer)
             c->out_buffer = evbuffer_new();
-        if (!c->out_buffer) {
-            chat->starved = true;
-            return -ENOMEM;
-        }
+        if (!c->out_buffer)
+            return chat_without_memory(chat);
         chat->behind -= evbuffer_get_length(producer->behind);
         evbuffer_add_buffer(c->out_buffer, producer->behind);
     }
