@@ -93,7 +93,12 @@ void model_receive(struct model *m, const uint8_t *data, size_t len)
 
 void model_end(struct model *m)
 {
-    hand_out(m);
+    unsigned version;
+
+    do { /* what the last terminator held back is input of the next */
+        version = m->version;
+        hand_out(m);
+    } while (m->version != version);
     if (m->len > 0)
         collect(m, m->len);
 }
