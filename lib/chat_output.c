@@ -95,7 +95,7 @@ static int send_room(struct chat *chat, size_t *offered)
     int sent;
 
     *offered = map->gather_length < chat->out_size ? map->gather_length : chat->out_size;
-    sent = asyncore_socket_send(c->socket, map->gather_room, *offered, 0);
+    sent = channel_sent(c, asyncore_socket_send(c->socket, map->gather_room, *offered, 0));
     if (sent > 0) {
         map->gather_length -= (size_t)sent;
         memmove(map->gather_room, map->gather_room + sent, map->gather_length);
@@ -110,10 +110,11 @@ static int send_room(struct chat *chat, size_t *offered)
 /* Of a file at the front. */
 static int send_file(struct chat *chat, size_t *offered)
 {
-    int sent = producer_sendfile(chat_first(chat), chat->channel->socket->fd, offered);
+    struct channel *c = chat->channel;
+    int sent = producer_sendfile(chat_first(chat), c->socket->fd, offered);
 
     if (sent != -ENOTSUP)
-        return sent;
+        return channel_sent(c, sent);
     *offered = 0; /* it is read the next time */
     return 0;
 }

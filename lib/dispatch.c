@@ -187,6 +187,7 @@ static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
 {
     struct asyncore_dispatcher *d = dispatcher_of(c);
 
+    d->map->stats.events++;
     /* Who is written to may want it again, in a pass in the handler too. */
     if ((ready & ASYNCORE_WRITE) || c->own_mind)
         channel_touch(c);

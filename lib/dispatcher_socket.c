@@ -376,11 +376,12 @@ int dispatcher_sent(struct asyncore_dispatcher *d, size_t len, int sent)
 
 int asyncore_dispatcher_send(struct asyncore_dispatcher *d, const void *data, size_t len)
 {
-    struct asyncore_socket *s = channel_use_socket_to_send(channel_of(d));
+    struct channel *c = channel_of(d);
+    struct asyncore_socket *s = channel_use_socket_to_send(c);
 
     if (!s)
-        return dispatcher_without_socket(channel_of(d));
-    return dispatcher_sent(d, len, asyncore_socket_send(s, data, len, 0));
+        return dispatcher_without_socket(c);
+    return dispatcher_sent(d, len, channel_sent(c, asyncore_socket_send(s, data, len, 0)));
 }
 
 int dispatcher_end_of_input(struct asyncore_dispatcher *d)
@@ -405,12 +406,13 @@ static int at_end(struct asyncore_dispatcher *d)
 
 int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t len)
 {
-    struct asyncore_socket *s = channel_use_socket(channel_of(d));
+    struct channel *c = channel_of(d);
+    struct asyncore_socket *s = channel_use_socket(c);
     int n, r;
 
     if (!s)
-        return dispatcher_without_socket(channel_of(d));
-    n = asyncore_socket_recv(s, buf, len, 0);
+        return dispatcher_without_socket(c);
+    n = channel_received(c, asyncore_socket_recv(s, buf, len, 0));
     if (n != 0 && !error_is_disconnect(n))
         return n;
     r = dispatcher_end_of_input(d);
@@ -421,16 +423,19 @@ int asyncore_dispatcher_recv(struct asyncore_dispatcher *d, void *buf, size_t le
 
 int asyncore_send_flags(struct asyncore_dispatcher *d, const void *data, size_t len, int flags)
 {
-    struct asyncore_socket *s = channel_use_socket_to_send(channel_of(d));
+    struct channel *c = channel_of(d);
+    struct asyncore_socket *s = channel_use_socket_to_send(c);
 
-    return s ? asyncore_socket_send(s, data, len, flags) : -EBADF;
+    return s ? channel_sent(c, asyncore_socket_send(s, data, len, flags)) : -EBADF;
 }
 
 int asyncore_recv_flags(struct asyncore_dispatcher *d, void *buf, size_t len, int flags)
 {
-    struct asyncore_socket *s = channel_use_socket(channel_of(d));
+    struct channel *c = channel_of(d);
+    struct asyncore_socket *s = channel_use_socket(c);
+    int n = s ? asyncore_socket_recv(s, buf, len, flags) : -EBADF;
 
-    return s ? asyncore_socket_recv(s, buf, len, flags) : -EBADF;
+    return flags & MSG_PEEK ? n : channel_received(c, n);
 }
 
 int asyncore_sendto(struct asyncore_dispatcher *d, const void *data, size_t len,
@@ -442,7 +447,7 @@ int asyncore_sendto(struct asyncore_dispatcher *d, const void *data, size_t len,
     do
         n = sendto(asyncore_fileno(d), data, len, MSG_NOSIGNAL, addr, addrlen);
     while (n < 0 && errno == EINTR);
-    return syscall_result((int)n);
+    return channel_sent(channel_of(d), syscall_result((int)n));
 }
 
 int asyncore_recvfrom(struct asyncore_dispatcher *d, void *buf, size_t len, struct sockaddr *addr,
@@ -454,5 +459,5 @@ int asyncore_recvfrom(struct asyncore_dispatcher *d, void *buf, size_t len, stru
     do
         n = recvfrom(asyncore_fileno(d), buf, len, 0, addr, addrlen);
     while (n < 0 && errno == EINTR);
-    return syscall_result((int)n);
+    return channel_received(channel_of(d), syscall_result((int)n));
 }

@@ -32,7 +32,7 @@ int asyncore_initiate_send(struct asyncore_dispatcher *d)
 static int send_and_queue(struct asyncore_dispatcher *d, const char *data, size_t len)
 {
     struct channel *c = channel_of(d);
-    int sent = asyncore_socket_send(channel_use_socket(c), data, len, 0);
+    int sent = channel_sent(c, asyncore_socket_send(channel_use_socket(c), data, len, 0));
     size_t taken = sent > 0 ? (size_t)sent : 0;
 
     if (taken < len) {

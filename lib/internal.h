@@ -179,10 +179,10 @@ struct asyncore_map {
     size_t owned; /* channels, and calls of the library, that hold the map */
     uint64_t last_order;
     struct cursor *cursor;
-    uint64_t asking;     /* the order of the channel that is asked; 0: none */
-    struct batch *batch; /* of the innermost pass */
-    unsigned depth;      /* of loops and passes that are running */
-    unsigned passes;     /* that there have been */
+    uint64_t asking;                 /* the order of the channel that is asked; 0: none */
+    struct batch *batch;             /* of the innermost pass */
+    unsigned depth;                  /* of loops and passes that are running */
+    struct asyncore_map_stats stats; /* but for what it has now */
 
     struct event *timer; /* bounds a wait */
     int64_t timer_at;    /* when it fires, in ns of the monotonic clock; 0: not set */
@@ -229,6 +229,21 @@ struct asyncore_map {
     bool own_base;
     bool freed;
 };
+
+/* Note what a socket of c's has given or taken: n is what it returned, and they return it. */
+static inline int channel_received(struct channel *c, int n)
+{
+    if (n > 0)
+        dispatcher_of(c)->map->stats.bytes_in += (unsigned)n;
+    return n;
+}
+
+static inline int channel_sent(struct channel *c, int n)
+{
+    if (n > 0)
+        dispatcher_of(c)->map->stats.bytes_out += (unsigned)n;
+    return n;
+}
 
 /* The map, or the default one; NULL with errno. */
 struct asyncore_map *map_or_default(struct asyncore_map *map);

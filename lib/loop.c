@@ -225,13 +225,13 @@ static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll, bool e
     TAILQ_INIT(&batch.channels);
     touch_outer(map);
     map->batch = &batch;
-    map->passes++;
     map->in_handler = false;
     r = flush(map);
     if (r == 0)
         r = gather(map, timeout, exact);
     if (r == 0)
         r = dispatch_batch(map);
+    map->stats.passes++;
     map->in_handler = in_handler;
     drop_batch(map);
     if (in_predicate)

@@ -221,6 +221,22 @@ size_t asyncore_map_length(const struct asyncore_map *map)
     return map ? map->length : 0;
 }
 
+void asyncore_map_stats(const struct asyncore_map *map, struct asyncore_map_stats *stats)
+{
+    const struct channel *c;
+
+    *stats = (struct asyncore_map_stats){.channels = 0};
+    if (!map)
+        map = default_map;
+    if (!map)
+        return;
+    *stats = map->stats;
+    stats->channels = map->length;
+    TAILQ_FOREACH (c, &map->channels, in_place) {
+        stats->queued += asyncore_out_buffer_length(dispatcher_of(c));
+    }
+}
+
 struct asyncore_dispatcher *asyncore_map_next(const struct asyncore_map *map,
                                               const struct asyncore_dispatcher *d)
 {

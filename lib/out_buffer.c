@@ -87,7 +87,7 @@ int out_buffer_send(struct channel *c, size_t limit, size_t *offered, int flags)
     }
     if (n == 0)
         pieces[n++] = (struct iovec){.iov_base = none};
-    sent = socket_sendv(c->socket, pieces, n, flags);
+    sent = channel_sent(c, socket_sendv(c->socket, pieces, n, flags));
     if (sent > 0)
         evbuffer_drain(c->out_buffer, (size_t)sent);
     return sent;

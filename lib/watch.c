@@ -210,13 +210,16 @@ static int watch_or_hang_up(struct channel *c, unsigned want)
 static int interest(struct channel *c)
 {
     struct asyncore_dispatcher *d = dispatcher_of(c);
-    const struct asyncore_map *map = d->map;
+    struct asyncore_map *map = d->map;
     const uint64_t order = c->order;
-    int readable = asyncore_readable(d);
-    int writable = 0;
+    int readable, writable = 0;
 
-    if (readable >= 0 && c->place == PLACE_IN_MAP && d->map == map && c->order == order)
+    map->stats.predicate_calls++;
+    readable = asyncore_readable(d);
+    if (readable >= 0 && c->place == PLACE_IN_MAP && d->map == map && c->order == order) {
+        map->stats.predicate_calls++;
         writable = asyncore_writable(d);
+    }
     if (readable < 0 || writable < 0)
         return readable < 0 ? readable : writable;
     if (c->created && !d->connected && !d->connecting && !d->accepting)
@@ -358,7 +361,7 @@ void watch_restore_answers(struct asyncore_map *map, struct answer *answers)
 int watch_ask(struct asyncore_map *map)
 {
     const uint64_t last = map->last_order;
-    const unsigned passes = map->passes;
+    const uint64_t passes = map->stats.passes;
     int r;
 
     change_mode(map);
@@ -367,7 +370,7 @@ int watch_ask(struct asyncore_map *map)
         r = ask_asked(map, last);
     if (r >= 0 && map->changes > 0)
         r = ask_changed(map, last, false); /* what the predicates of others have touched */
-    if (r >= 0 && map->passes != passes)
+    if (r >= 0 && map->stats.passes != passes)
         r = watch_again(map, last);
     return r < 0 || map->expt_count == 0 ? r : expt_arm(map);
 }

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 ASYNCORE_BEGIN_DECLS
 
@@ -50,6 +51,22 @@ ASYNCORE_API size_t asyncore_map_length(const struct asyncore_map *map);
  * after closing d, take the next one first. Python: iter(map.values()). */
 ASYNCORE_API struct asyncore_dispatcher *asyncore_map_next(const struct asyncore_map *map,
                                                            const struct asyncore_dispatcher *d);
+
+/* What a map has done since it was made, and what it has now. */
+struct asyncore_map_stats {
+    size_t channels;          /* in the map now */
+    uint64_t queued;          /* bytes of output that their sockets have not taken yet */
+    uint64_t passes;          /* that are done */
+    uint64_t events;          /* what channels were ready for, and their handlers were called for */
+    uint64_t predicate_calls; /* of readable and writable */
+    uint64_t bytes_in;        /* received and sent by functions of the library */
+    uint64_t bytes_out;
+};
+
+/* Sets *stats. Costs a walk over the channels; without it, what is counted costs next to nothing.
+ * The default map that has not been made yet: all 0. */
+ASYNCORE_API void asyncore_map_stats(const struct asyncore_map *map,
+                                     struct asyncore_map_stats *stats);
 
 /* Calls close of every channel in the map, in order, then takes out what has stayed in. An error
  * of a close ends it and is returned, and the rest stays as it is: except -EBADF, which never
