@@ -27,7 +27,7 @@ struct asyncore_socket *asyncore_socket(const struct asyncore_dispatcher *d)
 
 struct asyncore_socket *channel_use_socket(struct channel *c)
 {
-    if (c->on_change || c->own_mind)
+    if (c->on_change || c->own_mind || c->asked)
         channel_touch(c);
     return c->socket;
 }

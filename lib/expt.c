@@ -17,7 +17,7 @@ static void on_expt(evutil_socket_t fd, short what, void *arg)
     int n;
 
     (void)what;
-    if (!map->waiting) {
+    if (!map_gathers(map)) {
         event_del(map->expt_event); /* the map's next pass adds it again */
         map->expt_armed = false;
         return;
@@ -30,7 +30,7 @@ static void on_expt(evutil_socket_t fd, short what, void *arg)
             continue; /* HUP and ERR come unasked; the channel's own events tell of them */
         c->expt_fired = true;
         channel_touch(c);
-        batch_mark(c, READY_EXPT);
+        watch_mark(c, READY_EXPT);
     }
 }
 
@@ -61,13 +61,13 @@ int expt_arm(struct asyncore_map *map)
 {
     if (map->expt_armed)
         return 0;
-    if (event_add(map->expt_event, NULL) < 0)
+    if (map_add_event(map, map->expt_event, NULL) < 0)
         return -ENOMEM;
     map->expt_armed = true;
     return 0;
 }
 
-static void expt_disarm(struct asyncore_map *map)
+void expt_disarm(struct asyncore_map *map)
 {
     if (map->expt_armed)
         event_del(map->expt_event);

@@ -156,6 +156,19 @@ struct batch {
     struct batch *outer; /* of the pass in one of whose handlers this one runs */
 };
 
+/* One pass of a loop, or of a map that is attached. */
+struct pass {
+    struct batch batch;
+    int64_t timeout;  /* ns */
+    int64_t deadline; /* 0: not yet known, it counts from the first wait */
+    bool use_poll;
+    bool exact; /* the timeout counts even if nobody could tell */
+    /* Of what it runs in: */
+    bool in_handler;
+    bool in_predicate;
+    struct answer *answers;
+};
+
 TAILQ_HEAD(chat_list, chat);
 
 #define ERROR_MESSAGE_SIZE 256
@@ -169,6 +182,8 @@ struct handled {
 
 struct asyncore_map {
     struct event_base *base;
+    struct attached *attached;    /* attach.c; NULL: it is not */
+    int priority;                 /* of its events; -1: the base's default */
     struct channel_list channels; /* in the map, in order */
     struct channel_list outside;
     struct channel_list doomed;
@@ -223,7 +238,7 @@ struct asyncore_map {
 
     int exit_value;
     bool exiting;     /* asyncore_loop_exit was called */
-    bool waiting;     /* in event_base_loop: events are gathered */
+    bool waiting;     /* in event_base_loop */
     bool use_poll;    /* what expt watches is what poll's way wants */
     bool stale_break; /* the host broke a loop of its own, before this one */
     bool own_base;
@@ -262,6 +277,15 @@ void map_leave(struct asyncore_map *map);
 void map_sweep(struct asyncore_map *map);
 /* Keeps a listener from accepting for a moment; -1: it cannot be. */
 int map_pause(struct channel *c);
+/* event_add, with the priority of the map's events. */
+int map_add_event(const struct asyncore_map *map, struct event *event, const struct timeval *tv);
+
+/* Whether events are for the pass that waits. Otherwise nobody serves the map: they are to be taken
+ * out of the base, and their channels touched. */
+static inline bool map_gathers(const struct asyncore_map *map)
+{
+    return map->waiting || (map->attached && map->depth == 0);
+}
 
 /* --- batch.c --------------------------------------------------------------------------------- */
 
@@ -279,6 +303,9 @@ void batch_sort(struct batch *batch);
 /* The events of a channel: for the socket that it has, in the base of its map; and none. */
 void watch_assign(struct channel *c);
 void watch_none(struct channel *c);
+
+/* batch_mark, for callbacks of events: an attached map is to serve c. */
+void watch_mark(struct channel *c, unsigned ready);
 void watch_release(struct channel *c);
 
 /* Asks the channels whose answer may have changed what they are interested in, and arms their
@@ -300,6 +327,7 @@ int expt_watch(struct channel *c, bool on);
 /* Makes what it needs; -1 with errno. */
 int expt_open(struct asyncore_map *map);
 int expt_arm(struct asyncore_map *map);
+void expt_disarm(struct asyncore_map *map);
 void expt_close(struct asyncore_map *map);
 
 /* --- dispatch.c ------------------------------------------------------------------------------ */
@@ -317,8 +345,52 @@ int dispatch_error(struct asyncore_dispatcher *d, int error, const char *functio
 /* Sends what a handler has gathered for c, as if in a handler of c's. */
 int dispatch_flush(struct channel *c);
 
-/* Whether the host, a handler or the map's end has stopped the loop: loop.c. */
+/* --- pass.c, attach.c ------------------------------------------------------------------------ */
+
+#define FOREVER INT64_MAX
+
+/* Whether the host, a handler or the map's end has stopped the loop. */
 bool loop_is_stopped(const struct asyncore_map *map);
+
+/* Seconds in ns, rounded up, so that a wait is never short; negative ones are FOREVER. */
+int64_t pass_timeout(double seconds);
+struct timeval pass_timeval(int64_t ns);
+
+/* Around a pass, of which timeout, use_poll and exact are set. */
+void pass_begin(struct asyncore_map *map, struct pass *pass);
+void pass_end(struct asyncore_map *map, struct pass *pass);
+
+/* Asks everyone. A predicate may stop the loop: 0, STOPPED, or an error. */
+int pass_ask(struct asyncore_map *map);
+
+/* How long, in ns, the pass that waits may go on waiting. */
+int64_t pass_time_left(const struct asyncore_map *map, struct pass *pass);
+
+/* Whether libevent's coarse clock has ended the wait before the deadline. */
+bool pass_is_early(const struct pass *pass);
+
+/* Whether someone is ready. */
+bool pass_is_ready(const struct asyncore_map *map);
+
+/* Of an attached map: an event has marked a channel; and everyone is to be asked. */
+void attach_notify(struct asyncore_map *map);
+void attach_run_soon(struct asyncore_map *map);
+
+/* Something has changed between the passes. */
+static inline void attach_wake(struct asyncore_map *map)
+{
+    if (map->attached && map->depth == 0)
+        attach_run_soon(map);
+}
+
+/* Whether that was asked for in a handler of the map. */
+bool attach_is_detached(const struct asyncore_map *map);
+
+/* After a change of the map's priority. */
+void attach_rearm(struct asyncore_map *map);
+
+/* For the end of the map. */
+void attach_end(struct asyncore_map *map);
 
 /* --- errors ---------------------------------------------------------------------------------- */
 

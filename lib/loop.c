@@ -1,44 +1,13 @@
 /*
- * The loop and its pass: ask, wait, dispatch, sweep.
- *
- * Everything that can end a pass early is looked at in one place (loop_is_stopped), after every
- * wait and every handler.
+ * The loop, where the library runs the base: pass after pass, each with as many calls of
+ * event_base_loop as it takes until a channel is ready or its time is up.
  */
 #include "internal.h"
 
 #include <errno.h>
 #include <math.h>
-#include <time.h>
-
-#define NS_PER_S 1000000000LL
-#define FOREVER INT64_MAX
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * NS_PER_S + now.tv_nsec;
-}
-
-/* Rounded up, so that a wait is never short. */
-static int64_t to_ns(double seconds)
-{
-    const double ns = seconds * (double)NS_PER_S;
-
-    if (seconds < 0 || seconds >= 1e9)
-        return FOREVER;
-    return (int64_t)ns + ((double)(int64_t)ns < ns);
-}
 
 /* --- stopping -------------------------------------------------------------------------------- */
-
-bool loop_is_stopped(const struct asyncore_map *map)
-{
-    return map->freed || map->exiting ||
-           (!map->stale_break &&
-            (event_base_got_break(map->base) || event_base_got_exit(map->base)));
-}
 
 /* Why; for a loop or pass that was stopped. */
 static int stop_result(const struct asyncore_map *map)
@@ -51,10 +20,11 @@ static int stop_result(const struct asyncore_map *map)
 int asyncore_loop_exit(struct asyncore_map *map, int value)
 {
     map = map ? map : map_default();
-    if (!map || map->depth == 0)
+    if (!map || (map->depth == 0 && !map->attached))
         return -EINVAL;
     map->exiting = true;
     map->exit_value = value;
+    attach_wake(map);
     return 0;
 }
 
@@ -62,12 +32,11 @@ int asyncore_loop_exit(struct asyncore_map *map, int value)
 
 static int set_timer(struct asyncore_map *map, int64_t left, int64_t deadline)
 {
-    int64_t us = left / 1000 + (left % 1000 != 0);
-    struct timeval tv = {.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+    const struct timeval tv = pass_timeval(left);
 
     if (map->timer_at == deadline)
         return 0;
-    if (event_add(map->timer, &tv) < 0)
+    if (map_add_event(map, map->timer, &tv) < 0)
         return -ENOMEM;
     map->timer_at = deadline;
     return 0;
@@ -94,52 +63,19 @@ static int run_base(struct asyncore_map *map, bool at_once)
     return r < 0 ? -EDEADLK : 0;
 }
 
-/* The wait of a pass. */
-struct wait {
-    int64_t timeout;
-    int64_t deadline; /* 0: not yet known, it counts from the first wait */
-    bool exact;       /* the timeout counts even if nobody could tell */
-    bool early;       /* libevent's clock is coarse: its timer came before the deadline */
-};
-
-/* Without channels whose answer could change unseen, and with everyone asked, a longer wait makes
- * no difference. */
-static int64_t time_left(const struct asyncore_map *map, struct wait *wait)
+/* Waits once: 1: there is more to wait for. early: libevent's clock is coarse, and its timer came
+ * before the deadline. */
+static int wait_once(struct asyncore_map *map, struct pass *pass, bool *early)
 {
-    int64_t now;
-
-    if (!wait->exact && TAILQ_EMPTY(&map->asked) && map->changes == 0)
-        return FOREVER;
-    if (wait->timeout == FOREVER || wait->timeout == 0)
-        return wait->timeout;
-    now = now_ns();
-    if (wait->deadline == 0)
-        wait->deadline = now + wait->timeout;
-    return wait->deadline > now ? wait->deadline - now : 0;
-}
-
-/* Asks everyone. A predicate may stop the loop. */
-static int ask(struct asyncore_map *map)
-{
-    bool someone = map->changes > 0 || !TAILQ_EMPTY(&map->asked);
-    int r = watch_ask(map);
-
-    if (r < 0)
-        return r;
-    return someone && loop_is_stopped(map) ? STOPPED : 0;
-}
-
-static int wait_once(struct asyncore_map *map, struct wait *wait)
-{
-    const bool ready = !TAILQ_EMPTY(&map->batch->channels);
-    const int64_t left = ready ? 0 : time_left(map, wait);
+    const bool ready = pass_is_ready(map);
+    const int64_t left = ready ? 0 : pass_time_left(map, pass);
     const bool is_over = !ready && left == 0;
     int r = 0;
 
     if (left == FOREVER)
         clear_timer(map);
     else if (left != 0)
-        r = set_timer(map, left, wait->deadline);
+        r = set_timer(map, left, pass->deadline);
     map->timer_fired = false;
     if (r == 0)
         r = run_base(map, left == 0);
@@ -147,58 +83,34 @@ static int wait_once(struct asyncore_map *map, struct wait *wait)
         return r;
     if (loop_is_stopped(map))
         return STOPPED;
-    wait->early = false;
-    if (!TAILQ_EMPTY(&map->batch->channels)) {
+    *early = false;
+    if (pass_is_ready(map)) {
         watch_verify(map);
-        return TAILQ_EMPTY(&map->batch->channels) && !is_over;
+        return !pass_is_ready(map) && !is_over;
     }
-    wait->early = map->timer_fired && now_ns() < wait->deadline;
-    return left != 0 && (wait->early || !map->timer_fired);
+    *early = map->timer_fired && pass_is_early(pass);
+    return left != 0 && (*early || !map->timer_fired);
 }
 
 /* Fills the batch: waits until a channel is ready, the time is up, the map has emptied, or the
  * loop is to stop. The base's other events run meanwhile, and then everyone is asked again; not so
  * when it was only the timer, and early. */
-static int gather(struct asyncore_map *map, int64_t timeout, bool exact)
+static int gather(struct asyncore_map *map, struct pass *pass)
 {
-    struct wait wait = {.timeout = timeout, .exact = exact};
+    bool early = false;
     int r;
 
     do {
-        r = wait.early ? 0 : ask(map);
+        r = early ? 0 : pass_ask(map);
         if (r == 0 && map->length == 0)
             return 0;
         if (r == 0)
-            r = wait_once(map, &wait); /* 1: there is more to wait for */
+            r = wait_once(map, pass, &early);
     } while (r == 1);
     return r;
 }
 
 /* --- passes ---------------------------------------------------------------------------------- */
-
-/* What was gathered and not served is dropped: level triggering brings it back, and asking again
- * what was not asked of the kernel. */
-static void drop_batch(struct asyncore_map *map)
-{
-    struct channel *c;
-
-    while ((c = TAILQ_FIRST(&map->batch->channels))) {
-        channel_touch(c);
-        batch_remove(c);
-    }
-    map->batch = map->batch->outer;
-}
-
-/* What the outer passes have not served yet is asked for again, and this one takes it over. */
-static void touch_outer(struct asyncore_map *map)
-{
-    struct channel *c;
-
-    for (struct batch *batch = map->batch; batch; batch = batch->outer)
-        TAILQ_FOREACH (c, &batch->channels, in_batch) {
-            channel_touch(c);
-        }
-}
 
 /* What the handler around this pass has pushed goes out before anyone waits for an answer. */
 static int flush(struct asyncore_map *map)
@@ -215,29 +127,18 @@ static int flush(struct asyncore_map *map)
 }
 
 /* 0, STOPPED, or an error. */
-static int pass(struct asyncore_map *map, int64_t timeout, bool use_poll, bool exact)
+static int run_pass(struct asyncore_map *map, int64_t timeout, bool use_poll, bool exact)
 {
-    struct batch batch = {.sorted = true, .use_poll = use_poll, .outer = map->batch};
-    const bool in_predicate = map->asking > 0, in_handler = map->in_handler;
-    struct answer *answers = in_predicate ? watch_keep_answers(map) : NULL;
+    struct pass pass = {.timeout = timeout, .use_poll = use_poll, .exact = exact};
     int r;
 
-    TAILQ_INIT(&batch.channels);
-    touch_outer(map);
-    map->batch = &batch;
-    map->in_handler = false;
+    pass_begin(map, &pass);
     r = flush(map);
     if (r == 0)
-        r = gather(map, timeout, exact);
+        r = gather(map, &pass);
     if (r == 0)
         r = dispatch_batch(map);
-    map->stats.passes++;
-    map->in_handler = in_handler;
-    drop_batch(map);
-    if (in_predicate)
-        watch_restore_answers(map, answers);
-    if (map->depth == 1)
-        map_sweep(map);
+    pass_end(map, &pass);
     return r;
 }
 
@@ -247,7 +148,7 @@ static int run(struct asyncore_map *map, int64_t timeout, bool use_poll, int cou
     int r = 0;
 
     while (map->length > 0 && (!exact || count-- > 0)) {
-        r = pass(map, timeout, use_poll, exact);
+        r = run_pass(map, timeout, use_poll, exact);
         if (r != 0)
             return r == STOPPED ? stop_result(map) : r;
     }
@@ -261,7 +162,7 @@ static bool enter(struct asyncore_map *map, double timeout, int *result)
         *result = -EINVAL;
         return false;
     }
-    if (map->waiting) {
+    if (map->waiting || map->attached) {
         *result = -EDEADLK;
         return false;
     }
@@ -296,7 +197,7 @@ int asyncore_loop(double timeout, bool use_poll, struct asyncore_map *map, int c
         return -errno;
     if (!enter(map, timeout, &r))
         return r;
-    r = run(map, to_ns(timeout), use_poll, count);
+    r = run(map, pass_timeout(timeout), use_poll, count);
     leave(map);
     return r;
 }
@@ -311,7 +212,7 @@ static int one_pass(double timeout, bool use_poll, struct asyncore_map *map)
     if (!enter(map, timeout, &r))
         return r;
     if (map->length > 0)
-        r = pass(map, to_ns(timeout), use_poll, true);
+        r = run_pass(map, pass_timeout(timeout), use_poll, true);
     if (r == STOPPED)
         r = stop_result(map);
     leave(map);

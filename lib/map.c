@@ -82,9 +82,18 @@ static void on_pause_end(evutil_socket_t fd, short what, void *arg)
 
 int map_pause(struct channel *c)
 {
+    struct asyncore_map *map = dispatcher_of(c)->map;
+
     c->paused = true;
     channel_touch(c);
-    return event_add(dispatcher_of(c)->map->pause, &pause_time);
+    return map_add_event(map, map->pause, &pause_time);
+}
+
+int map_add_event(const struct asyncore_map *map, struct event *event, const struct timeval *tv)
+{
+    if (map->priority >= 0)
+        (void)event_priority_set(event, map->priority); /* but for one that is active */
+    return event_add(event, tv);
 }
 
 static void map_clear(struct asyncore_map *map)
@@ -120,7 +129,7 @@ struct asyncore_map *asyncore_map_new(struct event_base *base)
         return NULL;
     map->own_base = !base;
     map->base = base ? base : event_base_new();
-    map->accepted = map->expt_fd = -1;
+    map->accepted = map->expt_fd = map->priority = -1;
     map->error.message = map->error.function = map->error.file = "";
     TAILQ_INIT(&map->channels);
     TAILQ_INIT(&map->outside);
@@ -176,6 +185,7 @@ void map_drop(struct asyncore_map *map)
 /* From now on the map has no base, and only channels that somebody has a reference to hold it. */
 static void map_end(struct asyncore_map *map)
 {
+    attach_end(map);
     map_hold(map);
     map->depth++; /* who is told of the end of what it has sent may use any channel: all stay */
     close_everything(map);
@@ -195,6 +205,25 @@ void asyncore_map_free(struct asyncore_map *map)
     map->freed = true;
     if (map->depth == 0)
         map_end(map);
+}
+
+int asyncore_map_set_priority(struct asyncore_map *map, int priority)
+{
+    struct channel *c;
+
+    map = map_or_default(map);
+    if (!map)
+        return -errno;
+    if (map->freed || priority < 0 || priority >= event_base_get_npriorities(map->base))
+        return -EINVAL;
+    map->priority = priority;
+    attach_rearm(map);
+    expt_disarm(map);
+    TAILQ_FOREACH (c, &map->channels, in_place) {
+        watch_none(c);
+        channel_touch(c);
+    }
+    return 0;
 }
 
 void map_enter(struct asyncore_map *map)
@@ -304,6 +333,7 @@ void map_place(struct channel *c, enum place place)
         if (c->asked || c->always)
             TAILQ_INSERT_TAIL(&map->asked, c, in_asked);
     }
+    attach_wake(map); /* it may be empty now, or have something to destroy */
 }
 
 void map_disown(struct channel *c)

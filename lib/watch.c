@@ -28,11 +28,17 @@ static unsigned wanted(const struct channel *c, unsigned direction)
     return r == ASYNCORE_READ || r == ASYNCORE_WRITE ? (unsigned)r : direction;
 }
 
+void watch_mark(struct channel *c, unsigned ready)
+{
+    batch_mark(c, ready);
+    attach_notify(dispatcher_of(c)->map);
+}
+
 static void on_ready(struct channel *c, unsigned direction)
 {
     unsigned ready = direction;
 
-    if (!dispatcher_of(c)->map->waiting) {
+    if (!map_gathers(dispatcher_of(c)->map)) {
         watch_none(c);
         channel_touch(c);
         return;
@@ -44,7 +50,7 @@ static void on_ready(struct channel *c, unsigned direction)
                 ready |= way;
     }
     if (ready)
-        batch_mark(c, ready);
+        watch_mark(c, ready);
     else
         channel_touch(c); /* it has changed its mind */
 }
@@ -93,10 +99,10 @@ void watch_release(struct channel *c)
     c->write_event = NULL;
 }
 
-static int add(struct event *event)
+static int add(const struct channel *c, struct event *event)
 {
     errno = 0;
-    if (event_add(event, NULL) == 0)
+    if (map_add_event(dispatcher_of(c)->map, event, NULL) == 0)
         return 0;
     return errno ? -errno : -ENOMEM;
 }
@@ -106,7 +112,7 @@ static int add_write(struct channel *c)
     if (!c->write_event)
         c->write_event = event_new(dispatcher_of(c)->map->base, c->socket->fd,
                                    EV_WRITE | EV_PERSIST, on_write, c);
-    return c->write_event ? add(c->write_event) : -ENOMEM;
+    return c->write_event ? add(c, c->write_event) : -ENOMEM;
 }
 
 static int arm(struct channel *c, unsigned mask)
@@ -120,7 +126,7 @@ static int arm(struct channel *c, unsigned mask)
         event_del(c->write_event);
     c->armed &= (uint8_t)mask;
     if (mask & ~c->armed & ASYNCORE_READ) {
-        r = add(read_event(c));
+        r = add(c, read_event(c));
         if (r == 0)
             c->armed |= ASYNCORE_READ;
     }
@@ -379,7 +385,10 @@ void channel_touch(struct channel *c)
 {
     struct asyncore_map *map = dispatcher_of(c)->map;
 
-    if (c->changed || c->asked || c->always || c->place != PLACE_IN_MAP)
+    if (c->changed || c->place != PLACE_IN_MAP)
+        return;
+    attach_wake(map);
+    if (c->asked || c->always)
         return;
     c->late = c->order < map->asking;
     c->changed = true;

@@ -2,6 +2,7 @@
 #ifndef ASYNCORE_ASYNCORE_H
 #define ASYNCORE_ASYNCORE_H
 
+#include <asyncore/attach.h>
 #include <asyncore/chat.h>
 #include <asyncore/class.h>
 #include <asyncore/dispatcher.h>

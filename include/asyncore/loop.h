@@ -36,10 +36,9 @@ struct asyncore_map;
  *   count     passes at most; none at all for 0 and below; ASYNCORE_COUNT_NONE: no limit
  * Returns one of ASYNCORE_LOOP_*, or the value given to asyncore_loop_exit, or, negative:
  * ASYNCORE_EXIT_NOW, what a predicate or handle_error returned, -EINVAL (timeout is not a number),
- * -EDEADLK (called from a callback of the same base), -ENOMEM and other errors of watching. After
- * an error nothing is lost: the loop can be called again.
- * May be called in a handler, not in an event callback of the same base.
- * Python: asyncore.loop(). */
+ * -EDEADLK (called in a callback of the same base, or the map is attached), -ENOMEM and other
+ * errors of watching. After an error nothing is lost: the loop can be called again. May be called
+ * in a handler, not in an event callback of the same base. Python: asyncore.loop(). */
 ASYNCORE_API int asyncore_loop(double timeout, bool use_poll, struct asyncore_map *map, int count);
 
 /* One pass in select's way. An empty map returns at once. Returns 0 when the pass is done,
@@ -52,8 +51,9 @@ ASYNCORE_API int asyncore_poll2(double timeout, struct asyncore_map *map);
 #define asyncore_poll3 asyncore_poll2
 
 /* Ends the innermost loop or pass of the map that is running, with value as its result: after the
- * handler that calls it, or, from a callback of the host's, at once. What was ready and not served
- * comes back in the next pass. -EINVAL when none is running. */
+ * handler that calls it, or, from a callback of the host's, at once. An attached map is detached,
+ * and done is told. What was ready and not served comes back in the next pass. -EINVAL when none is
+ * running. */
 ASYNCORE_API int asyncore_loop_exit(struct asyncore_map *map, int value);
 
 /* What the loop does with a channel that is ready; each calls handle_error when its method fails.

@@ -44,6 +44,11 @@ ASYNCORE_API struct asyncore_map *asyncore_socket_map(void);
  * be made. */
 ASYNCORE_API struct event_base *asyncore_map_base(struct asyncore_map *map);
 
+/* The priority of all the map's events in its base, see event_base_priority_init; by default that
+ * of the base. libevent serves the lowest number that is ready, and looks at the others when there
+ * is nothing else. -EINVAL: the base does not have it, or the map has been freed. */
+ASYNCORE_API int asyncore_map_set_priority(struct asyncore_map *map, int priority);
+
 /* How many channels are in the map. Python: len(map). */
 ASYNCORE_API size_t asyncore_map_length(const struct asyncore_map *map);
 

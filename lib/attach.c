@@ -1,0 +1,267 @@
+/*
+ * Maps whose base the host runs.
+ *
+ * Such a map is always in a pass that waits, except while its event runs. The callbacks of the
+ * channels' events mark them and make the event active, which libevent runs behind them, in the
+ * same iteration; it serves who is marked, and asks for the next pass. What the map makes to do for
+ * itself comes after libevent has looked at the base's other events again: by a timer of no time.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+typedef void done_callback(struct asyncore_map *map, int result, void *arg);
+
+struct attached {
+    struct event *event;
+    struct pass pass;
+    int count; /* of passes that are left */
+    done_callback *done;
+    void *arg;
+    bool marked;   /* a channel was ready: the event is active */
+    bool woken;    /* everyone is to be asked */
+    bool at_once;  /* this pass does not wait */
+    bool detached; /* in a handler */
+    bool filled;   /* the map has had a channel since it was last told to be empty */
+};
+
+/* How on_pass goes on. */
+enum outcome {
+    GOES_ON,
+    EMPTIED,
+    ENDED,
+};
+
+static const struct timeval no_time = {0, 0};
+
+bool attach_is_detached(const struct asyncore_map *map)
+{
+    return map->attached->detached;
+}
+
+void attach_notify(struct asyncore_map *map)
+{
+    struct attached *a = map->attached;
+
+    if (!a || a->marked)
+        return;
+    a->marked = true;
+    event_active(a->event, EV_READ, 0);
+}
+
+void attach_run_soon(struct asyncore_map *map)
+{
+    struct attached *a = map->attached;
+
+    if (a->woken)
+        return;
+    a->woken = true;
+    if (map_add_event(map, a->event, &no_time) < 0)
+        event_active(a->event, EV_TIMEOUT, 0); /* that needs no memory */
+}
+
+/* --- a pass ---------------------------------------------------------------------------------- */
+
+/* Sets the event for the end of the wait. */
+static int begin_to_wait(struct asyncore_map *map, struct attached *a)
+{
+    const bool ready = pass_is_ready(map);
+    const int64_t left = ready ? 0 : pass_time_left(map, &a->pass);
+    const struct timeval tv = pass_timeval(left != FOREVER ? left : 0);
+
+    if (left == FOREVER || map->length == 0)
+        return 0;
+    a->at_once = !ready && left == 0;
+    if (left == 0) {
+        attach_run_soon(map);
+        return 0;
+    }
+    return map_add_event(map, a->event, &tv) < 0 ? -ENOMEM : 0;
+}
+
+/* Serves who is ready, and begins the next pass. */
+static int end_pass(struct asyncore_map *map, struct attached *a)
+{
+    int r = dispatch_batch(map);
+
+    pass_end(map, &a->pass);
+    pass_begin(map, &a->pass);
+    a->at_once = false;
+    return r;
+}
+
+/* The wait is over because a channel is ready or the time is up, or nobody need be asked because it
+ * was the timer, and early. 0, STOPPED, or an error; what ended the service is in *result. */
+static int go_on(struct asyncore_map *map, struct attached *a, bool *spent)
+{
+    const bool asked_for = a->marked || a->woken;
+    bool is_over;
+    int r = 0;
+
+    a->marked = a->woken = false;
+    if (loop_is_stopped(map))
+        return STOPPED;
+    if (pass_is_ready(map))
+        watch_verify(map);
+    is_over =
+        pass_is_ready(map) || a->at_once || (a->pass.deadline != 0 && !pass_is_early(&a->pass));
+    if (is_over) {
+        r = end_pass(map, a);
+        *spent = r == 0 && a->pass.exact && --a->count == 0;
+    }
+    if (r == 0 && !*spent && (is_over || asked_for))
+        r = pass_ask(map);
+    if (r == 0 && !*spent)
+        r = begin_to_wait(map, a);
+    return r;
+}
+
+static enum outcome outcome_of(struct asyncore_map *map, struct attached *a, int r, bool spent,
+                               int *result)
+{
+    if (map->freed || a->detached)
+        return a->detached ? ENDED : GOES_ON;
+    *result = map->length > 0 ? ASYNCORE_LOOP_COUNT : ASYNCORE_LOOP_EMPTY;
+    if (spent)
+        return ENDED;
+    if (r == STOPPED && map->exiting) {
+        *result = map->exit_value;
+        return ENDED;
+    }
+    if (r < 0) {
+        *result = r;
+        return ENDED;
+    }
+    if (r == STOPPED)
+        attach_run_soon(map); /* when the host goes on */
+    if (map->length > 0)
+        a->filled = true;
+    if (map->length > 0 || !a->filled)
+        return GOES_ON;
+    a->filled = false;
+    return EMPTIED;
+}
+
+static void release(struct asyncore_map *map)
+{
+    struct attached *a = map->attached;
+    struct channel *c;
+
+    map->batch = a->pass.batch.outer;
+    map->attached = NULL;
+    event_free(a->event);
+    free(a);
+    TAILQ_FOREACH (c, &map->channels, in_place) {
+        batch_remove(c);
+        watch_none(c);
+        channel_touch(c);
+    }
+}
+
+static void on_pass(evutil_socket_t fd, short what, void *arg)
+{
+    struct asyncore_map *map = arg;
+    struct attached *a = map->attached;
+    done_callback *done = a->done;
+    void *const done_arg = a->arg;
+    bool spent = false;
+    int r, result = 0;
+    enum outcome outcome;
+
+    (void)fd;
+    (void)what;
+    map_enter(map);
+    r = go_on(map, a, &spent);
+    outcome = outcome_of(map, a, r, spent, &result);
+    if (outcome == GOES_ON || a->detached || map->freed)
+        done = NULL;
+    if (outcome == ENDED)
+        release(map);
+    map->exiting = false;
+    map_sweep(map);
+    map_leave(map);
+    if (done)
+        done(map, result, done_arg);
+}
+
+/* --- attach and detach ----------------------------------------------------------------------- */
+
+int asyncore_map_attach_loop(double timeout, bool use_poll, struct asyncore_map *map, int count,
+                             done_callback *done, void *arg)
+{
+    struct attached *a;
+
+    map = map_or_default(map);
+    if (!map)
+        return -errno;
+    if (map->freed || isnan(timeout) || (count <= 0 && count != ASYNCORE_COUNT_NONE))
+        return -EINVAL;
+    if (map->attached || map->depth > 0)
+        return -EBUSY;
+    a = calloc(1, sizeof *a);
+    if (!a)
+        return -ENOMEM;
+    a->event = event_new(map->base, -1, 0, on_pass, map);
+    if (!a->event) {
+        free(a);
+        return -ENOMEM;
+    }
+    if (map->priority >= 0)
+        (void)event_priority_set(a->event, map->priority);
+    a->pass = (struct pass){.timeout = pass_timeout(timeout),
+                            .use_poll = use_poll,
+                            .exact = count != ASYNCORE_COUNT_NONE};
+    a->count = count;
+    a->done = done;
+    a->arg = arg;
+    map->exiting = false;
+    map->attached = a;
+    pass_begin(map, &a->pass);
+    attach_run_soon(map);
+    return 0;
+}
+
+int asyncore_map_attach(struct asyncore_map *map, done_callback *done, void *arg)
+{
+    return asyncore_map_attach_loop(ASYNCORE_TIMEOUT_DEFAULT, false, map, ASYNCORE_COUNT_NONE, done,
+                                    arg);
+}
+
+int asyncore_map_detach(struct asyncore_map *map)
+{
+    map = map ? map : map_default();
+    if (!map || !map->attached)
+        return -EINVAL;
+    if (map->depth > 0)
+        map->attached->detached = true; /* on_pass does it */
+    else
+        release(map);
+    return 0;
+}
+
+void asyncore_map_touch(struct asyncore_map *map)
+{
+    map = map ? map : map_default();
+    if (map)
+        attach_wake(map);
+}
+
+void attach_rearm(struct asyncore_map *map)
+{
+    struct attached *a = map->attached;
+
+    if (!a)
+        return;
+    event_del(a->event);
+    a->marked = a->woken = false;
+    (void)event_priority_set(a->event, map->priority);
+    attach_wake(map); /* in a pass it is added at the end */
+}
+
+void attach_end(struct asyncore_map *map)
+{
+    if (map->attached)
+        release(map);
+}
