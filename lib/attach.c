@@ -55,6 +55,7 @@ void attach_run_soon(struct asyncore_map *map)
 {
     struct attached *a = map->attached;
 
+    a->filled |= map->length > 0;
     if (a->woken)
         return;
     a->woken = true;
@@ -92,12 +93,17 @@ static int end_pass(struct asyncore_map *map, struct attached *a)
     return r;
 }
 
-/* The wait is over because a channel is ready or the time is up, or nobody need be asked because it
- * was the timer, and early. 0, STOPPED, or an error; what ended the service is in *result. */
+/* Whether the wait is over. */
+static bool is_over(const struct asyncore_map *map, const struct attached *a)
+{
+    return pass_is_ready(map) || a->at_once || (a->pass.deadline != 0 && !pass_is_early(&a->pass));
+}
+
+/* Serves who is ready when the wait is over, and asks everyone, unless it was only the timer, and
+ * early. 0, STOPPED, or an error; spent: that was the last pass. */
 static int go_on(struct asyncore_map *map, struct attached *a, bool *spent)
 {
-    const bool asked_for = a->marked || a->woken;
-    bool is_over;
+    bool ask = a->marked || a->woken;
     int r = 0;
 
     a->marked = a->woken = false;
@@ -105,43 +111,37 @@ static int go_on(struct asyncore_map *map, struct attached *a, bool *spent)
         return STOPPED;
     if (pass_is_ready(map))
         watch_verify(map);
-    is_over =
-        pass_is_ready(map) || a->at_once || (a->pass.deadline != 0 && !pass_is_early(&a->pass));
-    if (is_over) {
+    if (is_over(map, a)) {
+        ask = true;
         r = end_pass(map, a);
         *spent = r == 0 && a->pass.exact && --a->count == 0;
     }
-    if (r == 0 && !*spent && (is_over || asked_for))
+    if (r != 0 || *spent)
+        return r;
+    if (ask)
+        r = pass_flush(map);
+    if (ask && r == 0)
         r = pass_ask(map);
-    if (r == 0 && !*spent)
-        r = begin_to_wait(map, a);
-    return r;
+    return r == 0 ? begin_to_wait(map, a) : r;
 }
 
+/* What go_on's result means, and what done is to be told. */
 static enum outcome outcome_of(struct asyncore_map *map, struct attached *a, int r, bool spent,
                                int *result)
 {
-    if (map->freed || a->detached)
-        return a->detached ? ENDED : GOES_ON;
-    *result = map->length > 0 ? ASYNCORE_LOOP_COUNT : ASYNCORE_LOOP_EMPTY;
-    if (spent)
+    const bool was_filled = a->filled;
+
+    a->filled = map->length > 0;
+    *result = a->filled ? ASYNCORE_LOOP_COUNT : ASYNCORE_LOOP_EMPTY;
+    if (spent || a->detached)
         return ENDED;
-    if (r == STOPPED && map->exiting) {
-        *result = map->exit_value;
-        return ENDED;
-    }
-    if (r < 0) {
-        *result = r;
+    if (r < 0 || map->exiting) {
+        *result = r < 0 ? r : map->exit_value;
         return ENDED;
     }
     if (r == STOPPED)
-        attach_run_soon(map); /* when the host goes on */
-    if (map->length > 0)
-        a->filled = true;
-    if (map->length > 0 || !a->filled)
-        return GOES_ON;
-    a->filled = false;
-    return EMPTIED;
+        attach_run_soon(map); /* for when the host goes on */
+    return was_filled && !a->filled ? EMPTIED : GOES_ON;
 }
 
 static void release(struct asyncore_map *map)
@@ -176,7 +176,7 @@ static void on_pass(evutil_socket_t fd, short what, void *arg)
     r = go_on(map, a, &spent);
     outcome = outcome_of(map, a, r, spent, &result);
     if (outcome == GOES_ON || a->detached || map->freed)
-        done = NULL;
+        done = NULL; /* nobody is told */
     if (outcome == ENDED)
         release(map);
     map->exiting = false;
@@ -216,6 +216,7 @@ int asyncore_map_attach_loop(double timeout, bool use_poll, struct asyncore_map 
     a->count = count;
     a->done = done;
     a->arg = arg;
+    a->filled = map->length > 0;
     map->exiting = false;
     map->attached = a;
     pass_begin(map, &a->pass);

@@ -360,6 +360,10 @@ struct timeval pass_timeval(int64_t ns);
 void pass_begin(struct asyncore_map *map, struct pass *pass);
 void pass_end(struct asyncore_map *map, struct pass *pass);
 
+/* Sends what the handler around this pass has pushed, and what was pushed while that was sent:
+ * before anyone waits for an answer. 0, STOPPED, or an error. */
+int pass_flush(struct asyncore_map *map);
+
 /* Asks everyone. A predicate may stop the loop: 0, STOPPED, or an error. */
 int pass_ask(struct asyncore_map *map);
 

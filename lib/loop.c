@@ -112,20 +112,6 @@ static int gather(struct asyncore_map *map, struct pass *pass)
 
 /* --- passes ---------------------------------------------------------------------------------- */
 
-/* What the handler around this pass has pushed goes out before anyone waits for an answer. */
-static int flush(struct asyncore_map *map)
-{
-    const bool flushing = map->flushing;
-    int r;
-
-    if (map->gathering == 0)
-        return 0;
-    map->flushing = false;
-    r = chat_flush(map);
-    map->flushing = flushing;
-    return r == 0 && loop_is_stopped(map) ? STOPPED : r;
-}
-
 /* 0, STOPPED, or an error. */
 static int run_pass(struct asyncore_map *map, int64_t timeout, bool use_poll, bool exact)
 {
@@ -133,7 +119,7 @@ static int run_pass(struct asyncore_map *map, int64_t timeout, bool use_poll, bo
     int r;
 
     pass_begin(map, &pass);
-    r = flush(map);
+    r = pass_flush(map);
     if (r == 0)
         r = gather(map, &pass);
     if (r == 0)

@@ -99,6 +99,19 @@ void pass_end(struct asyncore_map *map, struct pass *pass)
 
 /* --- asking and waiting ---------------------------------------------------------------------- */
 
+int pass_flush(struct asyncore_map *map)
+{
+    const bool flushing = map->flushing;
+    int r;
+
+    if (map->gathering == 0)
+        return 0;
+    map->flushing = false;
+    r = chat_flush(map);
+    map->flushing = flushing;
+    return r == 0 && loop_is_stopped(map) ? STOPPED : r;
+}
+
 int pass_ask(struct asyncore_map *map)
 {
     const bool someone = map->changes > 0 || !TAILQ_EMPTY(&map->asked);
