@@ -169,36 +169,63 @@ static void report(void)
            used.ru_nivcsw);
 }
 
-static int parse(int argc, char **argv, uint16_t *port, bool *lines)
+struct settings {
+    uint16_t port;
+    bool lines;
+    bool attached; /* event_base_dispatch runs the base */
+};
+
+static int parse(int argc, char **argv, struct settings *settings)
 {
     static const struct option options[] = {
         {"port", required_argument, NULL, 'p'},
         {"proto", required_argument, NULL, 'P'},
+        {"attached", no_argument, NULL, 'a'},
         {NULL, 0, NULL, 0},
     };
     int option;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (option == 'p')
-            *port = (uint16_t)strtoul(optarg, NULL, 10);
+            settings->port = (uint16_t)strtoul(optarg, NULL, 10);
         else if (option == 'P' && (!strcmp(optarg, "echo") || !strcmp(optarg, "line")))
-            *lines = strcmp(optarg, "line") == 0;
+            settings->lines = strcmp(optarg, "line") == 0;
+        else if (option == 'a')
+            settings->attached = true;
         else
             return -EINVAL;
     }
     return optind == argc ? 0 : -EINVAL;
 }
 
-int main(int argc, char **argv)
+static void on_done(struct asyncore_map *map, int result, void *arg)
 {
-    uint16_t port = 0;
-    struct asyncore_map *map;
-    struct event *term;
-    bool lines = false;
+    *(int *)arg = result;
+    event_base_loopbreak(asyncore_map_base(map));
+}
+
+static int serve(struct asyncore_map *map, bool attached)
+{
+    int result = 0;
     int r;
 
-    if (parse(argc, argv, &port, &lines) < 0) {
-        fprintf(stderr, "usage: %s --port N --proto echo|line\n", argv[0]);
+    if (!attached)
+        return asyncore_loop(ASYNCORE_TIMEOUT_DEFAULT, false, map, ASYNCORE_COUNT_NONE);
+    r = asyncore_map_attach(map, on_done, &result);
+    if (r == 0)
+        event_base_dispatch(asyncore_map_base(map));
+    return r < 0 ? r : result;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings = {.port = 0};
+    struct asyncore_map *map;
+    struct event *term;
+    int r;
+
+    if (parse(argc, argv, &settings) < 0) {
+        fprintf(stderr, "usage: %s --port N --proto echo|line [--attached]\n", argv[0]);
         return 2;
     }
     map = asyncore_map_new(NULL);
@@ -207,9 +234,9 @@ int main(int argc, char **argv)
         return 1;
     }
     term = evsignal_new(asyncore_map_base(map), SIGTERM, on_signal, map);
-    r = term && evsignal_add(term, NULL) == 0 ? start(map, port, lines) : -ENOMEM;
+    r = term && evsignal_add(term, NULL) == 0 ? start(map, settings.port, settings.lines) : -ENOMEM;
     if (r == 0)
-        r = asyncore_loop(ASYNCORE_TIMEOUT_DEFAULT, false, map, ASYNCORE_COUNT_NONE);
+        r = serve(map, settings.attached);
     if (r < 0)
         fprintf(stderr, "bench_server: %s\n", asyncore_strerror(r));
     else
