@@ -152,12 +152,12 @@ static void release(struct asyncore_map *map)
     map->batch = a->pass.batch.outer;
     map->attached = NULL;
     event_free(a->event);
-    free(a);
     TAILQ_FOREACH (c, &map->channels, in_place) {
         batch_remove(c);
         watch_none(c);
         channel_touch(c);
     }
+    free(a); /* with the batch */
 }
 
 static void on_pass(evutil_socket_t fd, short what, void *arg)
