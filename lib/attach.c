@@ -167,18 +167,21 @@ static void on_pass(evutil_socket_t fd, short what, void *arg)
     done_callback *done = a->done;
     void *const done_arg = a->arg;
     bool spent = false;
+    const bool in_handler = map->in_handler; /* which runs the base */
     int r, result = 0;
     enum outcome outcome;
 
     (void)fd;
     (void)what;
     map_enter(map);
+    map->in_handler = false;
     r = go_on(map, a, &spent);
     outcome = outcome_of(map, a, r, spent, &result);
     if (outcome == GOES_ON || a->detached || map->freed)
         done = NULL; /* nobody is told */
     if (outcome == ENDED)
         release(map);
+    map->in_handler = in_handler;
     map->exiting = false;
     map_sweep(map);
     map_leave(map);
@@ -220,6 +223,7 @@ int asyncore_map_attach_loop(double timeout, bool use_poll, struct asyncore_map 
     map->exiting = false;
     map->attached = a;
     pass_begin(map, &a->pass);
+    map->in_handler = a->pass.in_handler; /* which goes on: it is none of a pass */
     attach_run_soon(map);
     return 0;
 }

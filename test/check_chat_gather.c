@@ -5,6 +5,8 @@
 #include "chat_probe.h"
 #include "support.h"
 
+#include <event2/event.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -536,11 +538,57 @@ START_TEST(pushed_when_sending_fails)
 }
 END_TEST
 
+/* --- a map that is attached in a handler --------------------------------------------------------
+ */
+
+static void note_done(struct asyncore_map *map, int result, void *arg)
+{
+    (void)map;
+    ck_assert_int_eq(result, ASYNCORE_LOOP_COUNT);
+    *(bool *)arg = true;
+}
+
+static void run_base_until(const bool *done)
+{
+    while (!*done)
+        ck_assert_int_eq(event_base_loop(asyncore_map_base(the_map), EVLOOP_ONCE), 0);
+}
+
+static bool is_done;
+static bool runs_base;
+
+static int attaches_and_pushes(struct chat *self)
+{
+    (void)self;
+    ck_assert_int_eq(asyncore_map_attach_loop(0, false, the_map, 1, note_done, &is_done), 0);
+    if (runs_base)
+        run_base_until(&is_done);
+    return pushes_to_all(NULL);
+}
+
+/* By a handler that was called outside of a pass, which goes on, behind a pass in it too. */
+START_TEST(gathers_behind_attach)
+{
+    make_scripted_chats(2);
+    chats[0]->hook[CHAT_FOUND] = attaches_and_pushes;
+    runs_base = _i;
+    ck_assert_int_eq(chat_feed_text(chat_d(0), "\n"), 0);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(chat_calls[i].send, 1);
+        ck_assert_received(peers[i], "abcdef");
+    }
+    run_base_until(&is_done);
+    ck_assert_int_eq(chat_push_text(chat_d(0), "x"), 0);
+    ck_assert_int_eq(chat_calls[0].send, 2);
+}
+END_TEST
+
 /* --- the suite ------------------------------------------------------------------------------- */
 
 static void setup(void)
 {
     released = 0;
+    is_done = false;
 }
 
 int main(void)
@@ -564,5 +612,6 @@ int main(void)
     tcase_add_loop_test(tc, a_head_waits_for_its_file, 0, 2);
     tcase_add_loop_test(tc, others_are_sent_all_the_same, 0, 3);
     tcase_add_loop_test(tc, pushed_when_sending_fails, 0, 2);
+    tcase_add_loop_test(tc, gathers_behind_attach, 0, 2);
     return test_main(s);
 }
