@@ -65,20 +65,28 @@ void attach_run_soon(struct asyncore_map *map)
 
 /* --- a pass ---------------------------------------------------------------------------------- */
 
-/* Sets the event for the end of the wait. */
+/* Sets the event for the end of the wait. While the map is empty nobody waits. */
 static int begin_to_wait(struct asyncore_map *map, struct attached *a)
 {
-    const bool ready = pass_is_ready(map);
-    const int64_t left = ready ? 0 : pass_time_left(map, &a->pass);
-    const struct timeval tv = pass_timeval(left != FOREVER ? left : 0);
+    bool ready;
+    int64_t left;
+    struct timeval tv;
 
-    if (left == FOREVER || map->length == 0)
+    a->at_once = false;
+    if (map->length == 0) {
+        a->pass.deadline = 0;
+        return 0;
+    }
+    ready = pass_is_ready(map);
+    left = ready ? 0 : pass_time_left(map, &a->pass);
+    if (left == FOREVER)
         return 0;
     a->at_once = !ready && left == 0;
     if (left == 0) {
         attach_run_soon(map);
         return 0;
     }
+    tv = pass_timeval(left);
     return map_add_event(map, a->event, &tv) < 0 ? -ENOMEM : 0;
 }
 
@@ -151,6 +159,7 @@ static void release(struct asyncore_map *map)
 
     map->batch = a->pass.batch.outer;
     map->attached = NULL;
+    map->exiting = false;
     event_free(a->event);
     TAILQ_FOREACH (c, &map->channels, in_place) {
         batch_remove(c);
@@ -177,14 +186,13 @@ static void on_pass(evutil_socket_t fd, short what, void *arg)
     map_enter(map);
     map->in_handler = false;
     r = go_on(map, a, &spent);
+    map_sweep(map); /* finalize may end it, too */
     outcome = outcome_of(map, a, r, spent, &result);
     if (outcome == GOES_ON || a->detached || map->freed)
         done = NULL; /* nobody is told */
     if (outcome == ENDED)
         release(map);
     map->in_handler = in_handler;
-    map->exiting = false;
-    map_sweep(map);
     map_leave(map);
     if (done)
         done(map, result, done_arg);
