@@ -163,9 +163,7 @@ static void release(struct asyncore_map *map)
     event_free(a->event);
     TAILQ_FOREACH (c, &map->channels, in_place) {
         batch_remove(c);
-        c->ask_write |= (c->armed & ASYNCORE_WRITE) != 0; /* who serves it next does */
-        watch_none(c);
-        channel_touch(c);
+        watch_park(c);
     }
     free(a); /* with the batch */
 }

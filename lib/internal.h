@@ -303,6 +303,8 @@ void batch_sort(struct batch *batch);
 /* The events of a channel: for the socket that it has, in the base of its map; and none. */
 void watch_assign(struct channel *c);
 void watch_none(struct channel *c);
+/* Takes the events out of the base until it is asked again. */
+void watch_park(struct channel *c);
 
 /* batch_mark, for callbacks of events: an attached map is to serve c. */
 void watch_mark(struct channel *c, unsigned ready);

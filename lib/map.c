@@ -220,8 +220,7 @@ int asyncore_map_set_priority(struct asyncore_map *map, int priority)
     attach_rearm(map);
     expt_disarm(map);
     TAILQ_FOREACH (c, &map->channels, in_place) {
-        watch_none(c);
-        channel_touch(c);
+        watch_park(c);
     }
     return 0;
 }

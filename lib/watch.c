@@ -39,8 +39,7 @@ static void on_ready(struct channel *c, unsigned direction)
     unsigned ready = direction;
 
     if (!map_gathers(dispatcher_of(c)->map)) {
-        watch_none(c);
-        channel_touch(c);
+        watch_park(c);
         return;
     }
     if (c->own_mind) {
@@ -89,6 +88,13 @@ void watch_none(struct channel *c)
     if (c->expt_armed)
         (void)expt_watch(c, false);
     c->armed = 0;
+}
+
+void watch_park(struct channel *c)
+{
+    c->ask_write |= (c->armed & ASYNCORE_WRITE) != 0; /* it was full */
+    watch_none(c);
+    channel_touch(c);
 }
 
 void watch_release(struct channel *c)
