@@ -34,7 +34,7 @@ expect()
 
 fake() # COMMAND: what replay's output goes through
 {
-    printf '#!/bin/sh\n"%s" | %s\n' "$replay" "$1" >"$dir/test/conformance/replay"
+    printf '#!/bin/sh\n"%s" "$@" | %s\n' "$replay" "$1" >"$dir/test/conformance/replay"
     chmod +x "$dir/test/conformance/replay"
 }
 
@@ -92,6 +92,25 @@ expect '^+LEAK 1'
 # A scenario that is left out is not equal.
 fake "sed '/^scenario third/,\$d'"
 compare 1 'compared 3, different 1' --keep-going "$dir/small.scn"
+
+# Attached: only what stands behind a loop inside of a loop is no difference.
+cat >"$dir/nested.scn" <<'END'
+class c dispatcher
+    handle_read: recv 3; poll 0; recv 3
+socketpair a p
+adopt x c a
+p.send 9
+loop 0 select 1
+p.send 9
+END
+fake cat
+compare 0 'compared 4, different 0, excepted 1' --attached "$dir/small.scn" "$dir/nested.scn"
+compare 0 'compared 1, different 0' "$dir/nested.scn"
+fake "sed 's/ recv 3/ recv 4/'"
+compare 1 'compared 1, different 1, excepted 1' --attached "$dir/nested.scn"
+fake "awk '{ print } /^EXCEPTED/ { print \"LEAK 1 descriptors\" }'"
+compare 1 'compared 1, different 1, excepted 1' --attached "$dir/nested.scn"
+expect '^+LEAK 1'
 
 # The signal has a name.
 echo map >"$dir/map.scn"

@@ -27,6 +27,9 @@ MAX_LINES = 80  # of one
 SHRINK_SECONDS = 5  # of a scenario that is tried: then it hangs
 QUIET_SECONDS = 10  # of shrinking
 
+# What an attached map cannot do: the traces are compared up to there.
+EXCEPTED = "EXCEPTED "
+
 # The oracle's complaint of what no valid scenario asks for.
 INVALID = re.compile(r"! (?!E[A-Z0-9]+\b|ExitNow)\w+")
 
@@ -43,8 +46,9 @@ class Comparer:
         replay = os.path.join(options.build, "test/conformance/replay")
         if not os.access(replay, os.X_OK):
             raise Failure("there is no " + replay)
-        self.oracle = side.Side("oracle", oracle, environment)
-        self.replay = side.Side("replay", [replay], environment)
+        attached = ["--attached"] if options.attached else []
+        self.oracle = side.Side("oracle", [*oracle, *attached], environment)
+        self.replay = side.Side("replay", [replay, *attached], environment)
         self.environment = environment
 
     def generated(self, first, last):
@@ -67,18 +71,22 @@ class Comparer:
             raise Failure("--oracle: " + (done.stderr or done.stdout).strip().split("\n")[-1])
 
     def both(self, plans, seconds=side.HANG_SECONDS):
-        return list(zip(self.oracle.traces(plans, seconds), self.replay.traces(plans, seconds)))
+        return list(map(up_to_exception, self.oracle.traces(plans, seconds),
+                        self.replay.traces(plans, seconds)))
 
     def compare(self, plans):
-        """How many, of those that differ the scenario and its two traces, and a word on those that
+        """How many, and how many of them to an exception only, of those that differ the scenario and its two traces, and a word on those that
         do not a second time: the kernel can give a port again that a channel remembers."""
-        found = [(plan, traces) for plan, traces in zip(plans, self.both(plans)) if differ(traces)]
+        all_traces = self.both(plans)
+        excepted = sum(map(is_excepted, all_traces))
+        found = [(plan, traces) for plan, traces in zip(plans, all_traces) if differ(traces)]
         if not found:
-            return len(plans), [], []
+            return len(plans), excepted, [], []
         seconds = seconds_for(traces for _, traces in found)
         again = {plan.name for plan, traces in zip(plans, self.both(plans, seconds))
                  if differ(traces)}
-        return (len(plans), [(plan, traces) for plan, traces in found if plan.name in again],
+        return (len(plans), excepted,
+                [(plan, traces) for plan, traces in found if plan.name in again],
                 [f"{plan.name} ({first_difference(traces)})" for plan, traces in found
                  if plan.name not in again])
 
@@ -122,6 +130,18 @@ def seconds_for(pairs):
     """For a scenario that is run again: one that hung is not waited for as long."""
     hangs = any(side.HANGS in trace for traces in pairs for trace in traces)
     return SHRINK_SECONDS if hangs else side.HANG_SECONDS
+
+
+def up_to_exception(oracle, replay):
+    """The two traces, the oracle's up to where replay's has ended; what follows there is no trace."""
+    at = next((i for i, line in enumerate(replay) if line.startswith(EXCEPTED)), None)
+    if at is None:
+        return oracle, replay
+    return oracle[:at] + [replay[at]], replay
+
+
+def is_excepted(traces):
+    return any(line.startswith(EXCEPTED) for line in traces[1])
 
 
 def differ(traces):
@@ -198,27 +218,29 @@ def show(comparer, plan, traces, shown):
     sys.stdout.flush()
 
 
-def compare(comparer, chunks, keep_going):
-    compared = 0
+def compare(comparer, chunks, options):
+    compared = excepted = 0
     different = []
     once = []
     shown = {}
-    for count, found, unsteady in results(chunks):
+    for count, excepting, found, unsteady in results(chunks):
         once += unsteady
         for plan, traces in found:
             if len(different) < MAX_SHOWN:
                 show(comparer, plan, traces, shown)
             different.append(plan.name)
-            if not keep_going:
+            if not options.keep_going:
                 break
         compared += count
-        if different and not keep_going:
+        excepted += excepting
+        if different and not options.keep_going:
             break
     if len(different) > MAX_SHOWN:
         print("=== and", *different[MAX_SHOWN:MAX_SHOWN + MAX_NAMES])
     for what in once:
         print("=== different once, and not again:", what)
-    print(f"compared {compared}, different {len(different)}")
+    print(f"compared {compared}, different {len(different)}"
+          + (f", excepted {excepted}" if options.attached else ""))
     steady = len(once) <= 1 + compared * MAX_ONCE
     return 0 if compared and not different and steady else 1
 
@@ -234,6 +256,8 @@ def parsed_arguments():
     parser.add_argument("--build", required=True, metavar="DIR", help="where replay was built")
     parser.add_argument("--seeds", metavar="A..B", help="random scenarios")
     parser.add_argument("--keep-going", action="store_true", help="after a difference")
+    parser.add_argument("--attached", action="store_true",
+                        help="the maps are attached: their base is run by the host")
     parser.add_argument("--oracle", action="append", default=[], metavar="OPTION",
                         help="is given to oracle.py: --pure, --without=NAME")
     parser.add_argument("files", nargs="*", metavar="FILE")
@@ -251,7 +275,7 @@ def main():
             comparer.check_oracle()
             chunks = (chunks_of_seeds(comparer, options.seeds) if options.seeds
                       else chunks_of_files(comparer, options.files))
-            return compare(comparer, chunks, options.keep_going)
+            return compare(comparer, chunks, options)
         except (Failure, scenario.Mistake, OSError) as error:
             print(f"compare.sh: {error}", file=sys.stderr)
             return 2

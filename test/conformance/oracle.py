@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Runs scenarios on CPython's asyncore and prints their traces.
 
-    oracle.py [--pure | --bare | --without NAME | --list] [FILE...]
+    oracle.py [--pure | --bare | --without NAME | --list] [--attached] [FILE...]
 
 Without a file it reads standard input, in which scenarios begin with "scenario NAME". What we do
 differently on purpose (differences.py) is patched in, all of it, unless --pure or --without say
-otherwise.
+otherwise. --attached: as replay --attached, up to a loop inside of a loop.
 """
 
 import argparse
@@ -39,10 +39,10 @@ class NoObserver:
         pass
 
 
-def play(plan, out, observer=NoObserver()):
+def play(plan, out, observer=NoObserver(), attached=False):
     trace = Trace(out)
     trace.line("scenario " + plan.name)
-    world = World(plan, trace, observer)
+    world = World(plan, trace, observer, attached)
     chat_output.begin()
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = Log(trace, "out: "), Log(trace, "err: ")
@@ -77,6 +77,8 @@ def parsed_arguments():
     parser.add_argument("--bare", action="store_true",
                         help="what the differences share, but none of them: as --pure")
     parser.add_argument("--list", action="store_true", help="print the names of the differences")
+    parser.add_argument("--attached", action="store_true",
+                        help="the maps' base is run by the host")
     parser.add_argument("files", nargs="*", metavar="FILE")
     options = parser.parse_args()
     if options.pure + options.bare + bool(options.without) > 1:
@@ -104,7 +106,7 @@ def main():
     prepare()
     try:
         for plan in plans:
-            play(plan, sys.stdout)
+            play(plan, sys.stdout, attached=options.attached)
             sys.stdout.flush()
     except BrokenPipeError:  # who reads it has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

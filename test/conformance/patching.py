@@ -114,6 +114,14 @@ def take_notes():
     patch(asyncore.file_dispatcher, "set_file")(new_socket)
 
 
+def unwatch(members):
+    """Where the loop is the host's, it leaves no event: the next one begins anew."""
+    for channel in (asyncore.socket_map if members is None else members).values():
+        note(channel).watched = set()
+        note(channel).ask_write |= note(channel).asks_write
+        note(channel).asks_write = False
+
+
 socket_hooks = []  # called with a channel whose socket is about to be written to, past its methods
 attribute_hooks = []  # called with a channel, an attribute that a program sets, and its value
 

@@ -13,7 +13,7 @@ import time
 import scenario
 from kernel import (FAMILIES, Raw, any_address, kind_of, new_listener, new_socket,
                     set_nodelay, settle)
-from patching import attribute_hooks, socket_hooks
+from patching import attribute_hooks, socket_hooks, unwatch
 from tracing import drained, normalise, shown
 
 DESCRIPTORS = 256  # "exhaust" leaves none of them
@@ -158,26 +158,32 @@ def seconds(word):
     return None if word == "none" else float(word)
 
 
+@contextlib.contextmanager
+def serving(world, mode, members, has_pass=True):
+    """Around a loop."""
+    world.observer.enter(mode)
+    try:
+        yield
+    finally:
+        world.observer.leave()
+        if world.attached and has_pass:
+            unwatch(members)
+
+
 @verb(GLOBAL)
 def do_loop(world, frame, timeout, mode, count, *words):
     members = world.members(words)
-    world.observer.enter(mode)
-    try:
-        asyncore.loop(seconds(timeout), mode == "poll", members,
-                      None if count == "none" else int(count))
-    finally:
-        world.observer.leave()
+    count = None if count == "none" else int(count)
+    with serving(world, mode, members, count is None or count > 0):
+        asyncore.loop(seconds(timeout), mode == "poll", members, count)
     members = asyncore.socket_map if members is None else members
     return ("count " if members else "empty ") + members_shown(members)
 
 
 def one_pass(world, function, mode, timeout, words):
     members = world.members(words)
-    world.observer.enter(mode)
-    try:
+    with serving(world, mode, members):
         function(seconds(timeout), members)
-    finally:
-        world.observer.leave()
     return members_shown(asyncore.socket_map if members is None else members)
 
 

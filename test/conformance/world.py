@@ -114,8 +114,9 @@ def shown_result(channel, method, result):
 
 
 class World:
-    def __init__(self, plan, trace, observer):
+    def __init__(self, plan, trace, observer, attached=False):
         self.plan = plan
+        self.attached = attached
         self.trace = trace
         self.observer = observer
         self.maps = [asyncore.socket_map] + [{} for _ in range(MAPS - 1)]

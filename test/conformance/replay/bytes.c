@@ -69,6 +69,14 @@ void bytes_drop(struct bytes *b, size_t length)
     b->length -= length;
 }
 
+void bytes_cut(struct bytes *b, size_t length)
+{
+    if (length >= b->length)
+        return;
+    b->length = length;
+    b->data[length] = '\0';
+}
+
 const char *bytes_text(const struct bytes *b)
 {
     return b->data ? b->data : "";

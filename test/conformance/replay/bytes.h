@@ -17,6 +17,9 @@ void bytes_format(struct bytes *b, const char *format, ...) __attribute__((forma
 /* Takes length bytes, or all of them, from the beginning. */
 void bytes_drop(struct bytes *b, size_t length);
 
+/* Leaves length bytes of the beginning. */
+void bytes_cut(struct bytes *b, size_t length);
+
 /* The whole as a string: "" when there is nothing. */
 const char *bytes_text(const struct bytes *b);
 

@@ -1,5 +1,6 @@
 /* The verbs that are nobody's: making raw peers and channels, and the functions of the loop. */
 #define _GNU_SOURCE
+#include "attached.h"
 #include "show.h"
 #include "verbs.h"
 
@@ -233,8 +234,10 @@ static int loop(struct turn *turn)
     struct asyncore_map *map = world_map(turn->world, turn->words + 3);
     int count =
         strcmp(turn->words[2], "none") == 0 ? ASYNCORE_COUNT_NONE : word_int(turn->words[2]);
-    int r = asyncore_loop(word_seconds(turn->words[0]), strcmp(turn->words[1], "poll") == 0, map,
-                          count);
+    const double timeout = word_seconds(turn->words[0]);
+    const bool use_poll = strcmp(turn->words[1], "poll") == 0;
+    int r = turn->world->attached ? attached_loop(turn->world, timeout, use_poll, map, count)
+                                  : asyncore_loop(timeout, use_poll, map, count);
 
     if (r < 0)
         return r;
@@ -246,11 +249,18 @@ static int loop(struct turn *turn)
     return 0;
 }
 
-static int one_pass(struct turn *turn, int (*pass)(double, struct asyncore_map *))
+static int one_pass(struct turn *turn, bool use_poll)
 {
     struct asyncore_map *map = world_map(turn->world, turn->words + 1);
-    int r = pass(word_seconds(turn->words[0]), map);
+    const double timeout = word_seconds(turn->words[0]);
+    int r;
 
+    if (turn->world->attached) {
+        r = attached_loop(turn->world, timeout, use_poll, map, 1);
+        r = r == ASYNCORE_LOOP_COUNT ? 0 : r;
+    } else {
+        r = use_poll ? asyncore_poll2(timeout, map) : asyncore_poll(timeout, map);
+    }
     if (r == 0)
         channel_members(turn->result, map);
     else if (r > 0)
@@ -260,12 +270,12 @@ static int one_pass(struct turn *turn, int (*pass)(double, struct asyncore_map *
 
 static int poll_pass(struct turn *turn)
 {
-    return one_pass(turn, asyncore_poll);
+    return one_pass(turn, false);
 }
 
 static int poll2_pass(struct turn *turn)
 {
-    return one_pass(turn, asyncore_poll2);
+    return one_pass(turn, true);
 }
 
 static double now(void)

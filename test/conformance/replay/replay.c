@@ -1,5 +1,5 @@
-/* Runs scenarios on our library and prints their traces: replay [FILE...]. README.md describes
- * them, oracle.py does the same with CPython's asyncore. */
+/* Runs scenarios on our library and prints their traces: replay [--attached] [FILE...]. README.md
+ * describes them, oracle.py does the same with CPython's asyncore. */
 #define _GNU_SOURCE
 #include "kernel.h"
 #include "scenario.h"
@@ -46,12 +46,12 @@ static void read_path(struct plans *plans, const char *path)
     fclose(file);
 }
 
-static void play(struct scenario *plan)
+static void play(struct scenario *plan, bool attached)
 {
     while (plan) {
         struct scenario *next = plan->next;
 
-        world_play(plan);
+        world_play(plan, attached);
         scenario_free(plan);
         plan = next;
     }
@@ -61,15 +61,17 @@ static void play(struct scenario *plan)
 int main(int argc, char **argv)
 {
     struct plans plans = {.last = &plans.first};
+    const bool attached = argc > 1 && strcmp(argv[1], "--attached") == 0;
+    const int files = attached ? 2 : 1;
 
-    if (argc < 2)
+    if (argc <= files)
         read_file(&plans, stdin, "standard input", "scenario", strlen("scenario"));
-    for (int i = 1; i < argc; i++)
+    for (int i = files; i < argc; i++)
         read_path(&plans, argv[i]);
     kernel_prepare();
     trace_prepare();
     verbs_prepare();
-    play(plans.first);
+    play(plans.first, attached);
     verbs_end();
     kernel_end();
     return EXIT_SUCCESS;

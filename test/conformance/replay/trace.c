@@ -18,10 +18,13 @@
 
 #define MAX_SECONDS 60 /* then a scenario hangs, unless the environment says otherwise */
 #define HANG_STATUS 3
+#define INDENT 2
 
 static struct bytes out; /* what is not written yet */
 static int depth;
 static bool open_line;
+static size_t call_start; /* of that line */
+static bool is_excepted;
 
 /* --- lines ----------------------------------------------------------------------------------- */
 
@@ -49,11 +52,13 @@ static void start_line(void)
         bytes_put(&out, "\n");
     open_line = false;
     for (int i = 0; i < depth; i++)
-        bytes_put(&out, "  ");
+        bytes_add(&out, "    ", INDENT);
 }
 
 void trace_line(const char *text)
 {
+    if (is_excepted)
+        return;
     start_line();
     bytes_put(&out, text);
     bytes_put(&out, "\n");
@@ -61,15 +66,20 @@ void trace_line(const char *text)
 
 void trace_call(const char *text)
 {
-    start_line();
-    bytes_put(&out, text);
-    open_line = true;
+    if (!is_excepted) {
+        start_line();
+        call_start = out.length - (size_t)depth * INDENT;
+        bytes_put(&out, text);
+        open_line = true;
+    }
     depth++;
 }
 
 void trace_result(const char *text)
 {
     depth--;
+    if (is_excepted)
+        return;
     if (open_line) {
         bytes_put(&out, " ");
         open_line = false;
@@ -78,6 +88,20 @@ void trace_result(const char *text)
     }
     bytes_put(&out, text);
     bytes_put(&out, "\n");
+}
+
+void trace_except(const char *why)
+{
+    if (open_line)
+        bytes_cut(&out, call_start);
+    open_line = false;
+    bytes_format(&out, "EXCEPTED %s\n", why);
+    is_excepted = true;
+}
+
+void trace_go_on(void)
+{
+    is_excepted = false;
 }
 
 /* --- what is printed ------------------------------------------------------------------------- */

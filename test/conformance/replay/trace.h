@@ -12,6 +12,11 @@ void trace_prepare(void);
 void trace_begin(const char *name, bool loses);
 void trace_end(void);
 
+/* Says why the scenario is not compared from the call on whose line this is; nothing is traced
+ * until trace_go_on. */
+void trace_except(const char *why);
+void trace_go_on(void);
+
 void trace_line(const char *text);
 void trace_call(const char *text);
 void trace_result(const char *text);

@@ -428,6 +428,8 @@ static void play_steps(struct world *w)
                 trace_line("enough");
                 return;
             }
+            if (w->excepted)
+                return;
             (void)world_do(w, &frame, action);
             bytes_clear(&frame.it);
         }
@@ -457,9 +459,9 @@ static void clean_up(struct world *w)
     kernel_clean();
 }
 
-void world_play(const struct scenario *plan)
+void world_play(const struct scenario *plan, bool attached)
 {
-    struct world w = {.plan = plan};
+    struct world w = {.plan = plan, .attached = attached};
     struct bytes leak = {.length = 0};
     int descriptors = kernel_descriptors();
     int more;
@@ -472,6 +474,7 @@ void world_play(const struct scenario *plan)
     show_channels(&w);
     show_raws(&w);
     clean_up(&w);
+    trace_go_on();
     more = kernel_descriptors() - descriptors;
     if (more > 0) {
         bytes_format(&leak, "LEAK %d descriptors", more);

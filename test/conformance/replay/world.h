@@ -47,6 +47,8 @@ struct name_count {
 
 struct world {
     const struct scenario *plan;
+    bool attached; /* loops are the host's */
+    bool excepted; /* ... and there was one that cannot be: the scenario has ended */
     struct asyncore_map *maps[MAPS]; /* the default one first */
     struct channel_class *classes;
     struct named *channels; /* in the order of their making */
@@ -89,7 +91,7 @@ struct asyncore_map *world_map(struct world *w, action_list words);
 /* The address of "nobody", or of a name's socket. */
 int world_address(struct world *w, struct frame *frame, const char *name, struct address *a);
 
-/* Starts a scenario, plays it, and shows what is left. */
-void world_play(const struct scenario *plan);
+/* Starts a scenario, plays it, and shows what is left. attached: the maps are, in every loop. */
+void world_play(const struct scenario *plan, bool attached);
 
 #endif
