@@ -183,7 +183,6 @@ struct handled {
 struct asyncore_map {
     struct event_base *base;
     struct attached *attached;    /* attach.c; NULL: it is not */
-    int priority;                 /* of its events; -1: the base's default */
     struct channel_list channels; /* in the map, in order */
     struct channel_list outside;
     struct channel_list doomed;
@@ -236,6 +235,7 @@ struct asyncore_map {
     char message[ERROR_MESSAGE_SIZE];
     struct handled *handled; /* by the innermost handle_error; NULL: none is running */
 
+    int priority; /* of its events; -1: the base's default */
     int exit_value;
     bool exiting;     /* asyncore_loop_exit was called */
     bool waiting;     /* in event_base_loop */
