@@ -89,21 +89,27 @@ int demo_family(const char *host)
     return strchr(host, ':') ? AF_INET6 : AF_INET;
 }
 
-int demo_print_listening(const struct asyncore_dispatcher *d)
+int demo_print_listening_socket(const char *before, int sock, const char *after)
 {
     struct sockaddr_storage addr;
     socklen_t length = sizeof addr;
     char host[NI_MAXHOST], port[NI_MAXSERV];
-    int rc = asyncore_getsockname(d, (struct sockaddr *)&addr, &length);
+    bool brackets;
 
-    if (rc < 0)
-        return rc;
+    if (getsockname(sock, (struct sockaddr *)&addr, &length))
+        return -errno;
     if (getnameinfo((struct sockaddr *)&addr, length, host, sizeof host, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV))
         return -EINVAL;
-    printf(addr.ss_family == AF_INET6 ? "listening on [%s]:%s\n" : "listening on %s:%s\n", host,
-           port);
+    brackets = addr.ss_family == AF_INET6;
+    printf("listening on %s%s%s%s:%s%s\n", before, brackets ? "[" : "", host, brackets ? "]" : "",
+           port, after);
     return fflush(stdout) ? -errno : 0;
+}
+
+int demo_print_listening(const struct asyncore_dispatcher *d)
+{
+    return demo_print_listening_socket("", asyncore_fileno(d), "");
 }
 
 /* Signals arrive while the loop waits, so there is one to end. */
@@ -181,7 +187,7 @@ int demo_parse_server_options(int argc, char **argv, const char *usage, const ch
     return 2;
 }
 
-static int start(struct asyncore_dispatcher *d, const char *host, uint16_t port)
+int demo_listen(struct asyncore_dispatcher *d, const char *host, uint16_t port)
 {
     const int on = 1;
     int rc = asyncore_create_socket(d, demo_family(host), SOCK_STREAM);
@@ -205,7 +211,7 @@ int demo_serve(struct asyncore_dispatcher *server, const char *host, uint16_t po
 
     if (!server || demo_catch_signals(&signals, map) < 0)
         err(1, NULL);
-    rc = start(server, host, port);
+    rc = demo_listen(server, host, port);
     if (rc < 0)
         warnx("%s port %u: %s", host, port, demo_strerror(server, rc));
     else if ((rc = asyncore_loop(ASYNCORE_TIMEOUT_DEFAULT, false, map, ASYNCORE_COUNT_NONE)) < 0)

@@ -34,6 +34,13 @@ int demo_family(const char *host);
 /* Prints "listening on HOST:PORT" at once. 0 or a negative errno. */
 int demo_print_listening(const struct asyncore_dispatcher *d);
 
+/* The same for a socket that is no channel's, with what stands around HOST:PORT ("http://"). */
+int demo_print_listening_socket(const char *before, int sock, const char *after);
+
+/* Gives d, a channel without a socket, one that listens on host and port (0: any free one), and
+ * prints that. 0 or a negative errno; demo_strerror says more. */
+int demo_listen(struct asyncore_dispatcher *d, const char *host, uint16_t port);
+
 /* Ends the loop of map with DEMO_STOPPED on SIGINT and SIGTERM. To be released before the map is
  * freed. 0 or -ENOMEM. */
 struct demo_signals {
