@@ -91,7 +91,7 @@ int demo_family(const char *host)
 
 int demo_print_listening_socket(const char *before, int sock, const char *after)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = {0};
     socklen_t length = sizeof addr;
     char host[NI_MAXHOST], port[NI_MAXSERV];
     bool brackets;
