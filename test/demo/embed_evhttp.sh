@@ -239,10 +239,11 @@ ends '' "$half"
 
 # --- everything at once --------------------------------------------------------------------------
 
-serve --tick 0.01 --port "${site##*:}" --line-port "$port"
+serve --tick 0.01
 wait_until at_least answers 3
 get 200 "$site/stats"
 cp "$dir/body" "$dir/first.json"
+seq 50000 >"$dir/want"
 clients=
 for i in 1 2 3 4; do
     start "curl$i" sh -c "for j in 1 2 3 4 5 6 7 8 9 10; do
