@@ -38,7 +38,7 @@ c_sources()
 stage_packages()
 {
     setup_packages g++ binutils check curl netcat-openbsd python3 inetutils-telnet redis-tools swaks wrk \
-        clang clang-format clang-tidy cppcheck valgrind shellcheck pyflakes3
+        chromium clang clang-format clang-tidy cppcheck valgrind shellcheck pyflakes3
 }
 
 stage_tests()
