@@ -36,9 +36,10 @@ void watch_mark(struct channel *c, unsigned ready)
 
 static void on_ready(struct channel *c, unsigned direction)
 {
+    const struct asyncore_map *map = dispatcher_of(c)->map;
     unsigned ready = direction;
 
-    if (!map_gathers(dispatcher_of(c)->map)) {
+    if (!map_gathers(map)) {
         watch_park(c);
         return;
     }
@@ -48,10 +49,12 @@ static void on_ready(struct channel *c, unsigned direction)
             if ((c->want & way) && wanted(c, way) == direction)
                 ready |= way;
     }
-    if (ready)
-        watch_mark(c, ready);
-    else
+    if (!ready)
         channel_touch(c); /* it has changed its mind */
+    else if (map->waiting && c->batch == map->batch && (c->ready & ready))
+        watch_park(c); /* events of a lower priority keep libevent from returning: they are next */
+    else
+        watch_mark(c, ready);
 }
 
 static void on_read(evutil_socket_t fd, short what, void *arg)
