@@ -161,7 +161,9 @@ static void release(struct asyncore_map *map)
     map->attached = NULL;
     map->exiting = false;
     event_free(a->event);
+    event_del(map->pause);
     TAILQ_FOREACH (c, &map->channels, in_place) {
+        c->paused = false; /* who serves it next may try at once */
         batch_remove(c);
         watch_park(c);
     }
