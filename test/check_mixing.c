@@ -132,7 +132,7 @@ START_TEST(attached_beside_a_loop)
     send_to(2);
     ck_assert_int_eq(asyncore_loop(0.05, _i, the_map, 1), ASYNCORE_LOOP_COUNT);
     check_trace("c.read");
-    ck_assert_uint_le(asked(the_map), 4 * FEW);
+    ck_assert_uint_le(asked(the_map), 4UL * FEW);
     send_to(2);
     send_to(0);
     ck_assert_int_eq(loop_once(the_map, _i), ASYNCORE_LOOP_COUNT);
@@ -516,7 +516,7 @@ START_TEST(ping_pong_between_maps)
     }
     ck_assert_uint_ge(probes[0]->total, ROUNDS);
     ck_assert_uint_ge(probes[1]->total, ROUNDS);
-    ck_assert_uint_le(passes(second_map), 3 * ROUNDS);
+    ck_assert_uint_le(passes(second_map), 3UL * ROUNDS);
 }
 END_TEST
 
