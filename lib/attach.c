@@ -21,6 +21,7 @@ struct attached {
     done_callback *done;
     void *arg;
     bool marked;   /* a channel was ready: the event is active */
+    bool behind;   /* ... once more, behind what was active with it */
     bool woken;    /* everyone is to be asked */
     bool at_once;  /* this pass does not wait */
     bool detached; /* in a handler */
@@ -72,7 +73,6 @@ static int begin_to_wait(struct asyncore_map *map, struct attached *a)
     int64_t left;
     struct timeval tv;
 
-    a->at_once = false;
     if (map->length == 0) {
         a->pass.deadline = 0;
         return 0;
@@ -170,6 +170,18 @@ static void release(struct asyncore_map *map)
     free(a); /* with the batch */
 }
 
+/* Where the host has stopped libevent between the marks and the pass, or has it look at its events
+ * again, the channels that are still ready are reported once more, behind the pass; if that served
+ * them, they would be marked for what is no longer there. */
+static bool goes_behind(struct asyncore_map *map, struct attached *a)
+{
+    a->behind = a->marked && !a->behind &&
+                event_base_get_num_events(map->base, EVENT_BASE_COUNT_ACTIVE) > 0;
+    if (a->behind)
+        event_active(a->event, EV_READ, 0);
+    return a->behind;
+}
+
 static void on_pass(evutil_socket_t fd, short what, void *arg)
 {
     struct asyncore_map *map = arg;
@@ -183,6 +195,8 @@ static void on_pass(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    if (goes_behind(map, a))
+        return;
     map_enter(map);
     map->in_handler = false;
     r = go_on(map, a, &spent);
@@ -269,7 +283,7 @@ void attach_rearm(struct asyncore_map *map)
     if (!a)
         return;
     event_del(a->event);
-    a->marked = a->woken = false;
+    a->marked = a->woken = a->behind = false;
     (void)event_priority_set(a->event, map->priority);
     attach_wake(map); /* in a pass it is added at the end */
 }

@@ -333,6 +333,7 @@ static void make_deaf(void)
 START_TEST(predicates_change_unseen)
 {
     make_deaf();
+    ck_assert_int_eq(host_events(), 0);
     host_call(become_readable, NULL, 0);
     host_settle();
     check_trace("");

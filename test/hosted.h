@@ -68,7 +68,8 @@ void host_settle(void);
 /* How many rounds of the base's loop there are in the time. */
 int host_count_rounds(long microseconds);
 
-/* Calls callback in the base's loop, once, after this time; 0: in its first round. */
+/* Calls callback in the base's loop, once, after this time; 0: in its next round, behind the events
+ * of descriptors, and in front of what they activate. */
 void host_call(event_callback_fn callback, void *arg, long microseconds);
 
 /* Events in the base, but for libevent's own. */
