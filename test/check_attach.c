@@ -123,6 +123,27 @@ START_TEST(asked_in_order_behind_the_pass)
 }
 END_TEST
 
+static int write_nothing(struct probe *self)
+{
+    (void)self;
+    return 0;
+}
+
+/* In poll's way a hang-up is told, by whatever event it comes. */
+START_TEST(hang_up)
+{
+    make_tcp(1);
+    probes[0]->readable = false;
+    probes[0]->writable = true;
+    probes[0]->hook[PROBE_WRITE] = write_nothing;
+    test_fill(asyncore_fileno(d(0)));
+    attach(true);
+    host_settle();
+    test_reset(&peers[0]);
+    host_until("a.close", 1);
+}
+END_TEST
+
 START_TEST(urgent_data)
 {
     make_tcp(2);
@@ -604,6 +625,7 @@ static void add_serving(Suite *s)
     tcase_add_loop_test(tc, host_events_in_between, 0, 2);
     tcase_add_loop_test(tc, asked_once_a_pass, 0, 2);
     tcase_add_loop_test(tc, asked_in_order_behind_the_pass, 0, 2);
+    tcase_add_test(tc, hang_up);
     tcase_add_loop_test(tc, urgent_data, 0, 2);
     tcase_add_loop_test(tc, detached_from_urgent_data, 0, 2);
     tcase_add_loop_test(tc, files_and_a_timer_of_the_host, 0, 2);
