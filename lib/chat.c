@@ -89,6 +89,7 @@ int asynchat_discard_buffers(struct asyncore_dispatcher *d)
     chat_discard_input(chat);
     chat_discard_incoming(chat);
     chat_discard_output(chat);
+    pressure_look(chat->channel);
     channel_touch(chat->channel);
     chat_release_references(chat);
     return 0;

@@ -309,6 +309,7 @@ void chat_send_last(struct channel *c)
         if (sent <= 0 || (size_t)sent < offered)
             break;
     }
+    pressure_look(c);
     chat_release_references(c->chat);
 }
 

@@ -141,6 +141,7 @@ int chat_ungather(struct channel *c)
         TAILQ_REMOVE(&map->gathered, c->chat, in_gathered);
     }
     c->chat->gathered = false;
+    pressure_look(c); /* after every attempt to send, too */
     return r;
 }
 

@@ -176,6 +176,8 @@ void channel_destroy(struct channel *c)
         chat_end(c->chat);
     if (c->out_buffer)
         evbuffer_free(c->out_buffer);
+    pressure_end(c);
+    free(c->pressure);
     address_clear(&c->addr);
     assert(!c->batch && !c->changed && !c->armed);
     map_disown(c);

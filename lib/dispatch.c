@@ -187,7 +187,11 @@ static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
 {
     struct asyncore_dispatcher *d = dispatcher_of(c);
 
+    if (ready == READY_DRAIN && !pressure_take_drained(c))
+        return 0;
     d->map->stats.events++;
+    if (ready == READY_DRAIN)
+        return serve(d, asyncore_handle_drain);
     /* Who is written to may want it again, in a pass in the handler too. */
     if ((ready & ASYNCORE_WRITE) || c->own_mind)
         channel_touch(c);
@@ -232,8 +236,10 @@ int dispatch_batch(struct asyncore_map *map)
     batch->served = true;
     if (!batch->sorted)
         batch_sort(batch);
+    if (batch->ready & READY_DRAIN)
+        r = walk(map, READY_DRAIN); /* before they read again */
     if (batch->use_poll)
-        return walk(map, ~0U);
+        return r == 0 ? walk(map, ~0U) : r;
     for (unsigned phase = ASYNCORE_READ; r == 0 && phase <= batch->ready; phase <<= 1)
         if (batch->ready & phase)
             r = walk(map, phase);

@@ -106,6 +106,7 @@ int asyncore_dispatcher_close(struct asyncore_dispatcher *d)
     d->connected = d->accepting = d->connecting = false;
     r = channel_drop_socket(c, false);
     c->closed = true;
+    pressure_end(c);
     if (c->place != PLACE_DOOMED)
         map_place(c, PLACE_DOOMED);
     return r == -ENOTCONN || r == -EBADF ? 0 : r;
@@ -323,6 +324,7 @@ const struct asyncore_class asyncore_dispatcher_class = {
     .log = asyncore_dispatcher_log,
     .log_info = asyncore_dispatcher_log_info,
     .repr = asyncore_dispatcher_repr,
+    .handle_drain = asyncore_dispatcher_handle_drain,
 };
 
 struct asyncore_dispatcher *asyncore_dispatcher_new(int sock, struct asyncore_map *map)

@@ -23,6 +23,7 @@ int asyncore_initiate_send(struct asyncore_dispatcher *d)
         return dispatcher_without_socket(c);
     asyncore_ref(d); /* dispatcher_sent may call handle_close */
     sent = out_buffer_send(c, SEND_SIZE, &offered, 0);
+    pressure_look(c);
     sent = dispatcher_sent(d, offered, sent);
     channel_touch(c);
     asyncore_unref(d);
@@ -38,6 +39,7 @@ static int send_and_queue(struct asyncore_dispatcher *d, const char *data, size_
     if (taken < len) {
         channel_touch(c);
         out_buffer_add_rest(c, data + taken, len - taken);
+        pressure_look(c);
     }
     sent = dispatcher_sent(d, len, sent);
     return sent < 0 ? sent : 0;
@@ -51,7 +53,10 @@ static int queue_and_send(struct asyncore_dispatcher *d, const void *data, size_
     if (r < 0)
         return r;
     channel_touch(c);
-    return d->connected ? asyncore_initiate_send(d) : 0;
+    if (d->connected)
+        return asyncore_initiate_send(d);
+    pressure_look(c);
+    return 0;
 }
 
 int asyncore_dispatcher_with_send_send(struct asyncore_dispatcher *d, const void *data, size_t len)

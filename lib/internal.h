@@ -34,6 +34,7 @@ struct evbuffer;
  * the order of the bits. */
 #define READY_EXPT 4
 #define READY_HANGUP 8
+#define READY_DRAIN 32 /* handle_drain is due: nothing of the socket's, and served first */
 
 enum place {
     PLACE_OUTSIDE, /* owned, not in the map */
@@ -53,6 +54,7 @@ struct address {
 };
 
 struct batch;
+struct pressure;
 
 struct channel {
     TAILQ_ENTRY(channel) in_place;
@@ -67,6 +69,7 @@ struct channel {
     struct event *write_event;      /* made when it is first needed */
     struct evbuffer *out_buffer;    /* what is to be sent; made when it is first needed */
     struct chat *chat;              /* an async_chat's part; NULL: it is none */
+    struct pressure *pressure;      /* made when it is first needed */
     const char *const *ignore_log_types;
     struct address addr;
 
@@ -469,6 +472,49 @@ void out_buffer_add_rest(struct channel *c, const void *data, size_t len);
  * nothing queued, 0 bytes: that may show the end. flags are given to it where there is one piece.
  */
 int out_buffer_send(struct channel *c, size_t limit, size_t *offered, int flags);
+
+/* --- pressure.c ------------------------------------------------------------------------------ */
+
+/* The two parts that a channel can have in back-pressure. */
+struct pressure {
+    struct channel *channel;
+
+    /* As a source. */
+    struct channel *sink; /* NULL: none */
+    size_t high;
+    size_t low;
+    bool held;    /* the queue has been above high, and not down to low since */
+    bool drained; /* it has come down, and handle_drain has not been called yet */
+    LIST_ENTRY(pressure) in_sources;
+
+    /* As a sink. */
+    LIST_HEAD(, pressure) sources;
+};
+
+void pressure_changed(struct channel *sink);
+
+/* Where what c has queued has changed, and has been offered to the socket. */
+static inline void pressure_look(struct channel *c)
+{
+    if (__builtin_expect(c->pressure != NULL, 0))
+        pressure_changed(c);
+}
+
+static inline bool pressure_holds(const struct channel *c)
+{
+    return c->pressure && c->pressure->held;
+}
+
+static inline bool pressure_has_drained(const struct channel *c)
+{
+    return c->pressure && c->pressure->drained;
+}
+
+/* The same, once. */
+bool pressure_take_drained(struct channel *c);
+
+/* Ends all relations of c's. */
+void pressure_end(struct channel *c);
 
 /* --- async_chat ------------------------------------------------------------------------------ */
 

@@ -47,6 +47,7 @@ METHOD(handle_expt)
 METHOD(handle_connect)
 METHOD(handle_accept)
 METHOD(handle_close)
+METHOD(handle_drain)
 METHOD(close)
 
 static int call_handle_error(struct asyncore_dispatcher *d)

@@ -188,6 +188,8 @@ static int watch(struct channel *c, unsigned want)
     if (c->batch && c->batch == dispatcher_of(c)->map->batch)
         forget_marks(c);
     c->want = (uint8_t)want;
+    if (pressure_has_drained(c))
+        batch_mark(c, READY_DRAIN);
     if (c->always) {
         if (want)
             batch_mark(c, want);
@@ -239,7 +241,7 @@ static int interest(struct channel *c)
         return readable < 0 ? readable : writable;
     if (c->created && !d->connected && !d->connecting && !d->accepting)
         return 0;
-    return (readable && !c->paused ? ASYNCORE_READ : 0) |
+    return (readable && !c->paused && !pressure_holds(c) ? ASYNCORE_READ : 0) |
            (writable && !d->accepting ? ASYNCORE_WRITE : 0);
 }
 
@@ -416,7 +418,7 @@ void asyncore_touch(struct asyncore_dispatcher *d)
 
 static bool needs_look(const struct channel *c, bool use_poll)
 {
-    if (c->ready & READY_HANGUP)
+    if ((c->ready & READY_HANGUP) || c->ready == READY_DRAIN)
         return false;
     return use_poll || (c->is_file && !c->always && (c->ready & ASYNCORE_WRITE));
 }
@@ -459,6 +461,7 @@ static void verify(struct channel *c, short revents, bool use_poll)
     /* Readiness of a socket object of its own mind is not the descriptor's. */
     if (c->own_mind)
         marks |= c->ready & READ_WRITE;
+    marks |= c->ready & READY_DRAIN;
     if (marks == 0) {
         batch_remove(c);
         watch_none(c); /* until it is asked again */

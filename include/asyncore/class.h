@@ -99,6 +99,9 @@ struct asyncore_class {
     int (*handle_high_water)(struct asyncore_dispatcher *d);
     size_t ac_in_buffer_size;  /* bytes; 0: as the super class says */
     size_t ac_out_buffer_size; /* bytes; 0: as the super class says */
+
+    /* Handlers without a counterpart in Python. */
+    int (*handle_drain)(struct asyncore_dispatcher *d);
 };
 
 /* A new channel of class cls, owned by map. fd: a connected, listening or unconnected socket; the

@@ -209,6 +209,32 @@ ASYNCORE_API int asyncore_setsockopt(struct asyncore_dispatcher *d, int level, i
 ASYNCORE_API int asyncore_getsockopt(struct asyncore_dispatcher *d, int level, int name,
                                      void *value, socklen_t *len);
 
+/* --- back-pressure --------------------------------------------------------------------------- */
+
+/* d does not read while too much output is queued in sink (asyncore_out_buffer_length): not from
+ * the moment on in which more than high bytes are, until there are no more than low; then
+ * handle_drain of d is called. Until then its readable does not count, nor is it found out that its
+ * peer has gone; it is written to as ever. This costs nothing while nothing changes, and needs no
+ * predicate.
+ *
+ * The mark is looked at when sink has offered to its socket what it has, when output is discarded,
+ * and now: what is above high already counts at once. What a handler pushes and the socket takes
+ * when it ends does not count, nor what producers will make. What a pass has found ready by then is
+ * still read: with n sources that read k bytes at a time up to n * k bytes more are queued.
+ *
+ * A channel has one sink, which another call replaces, with its marks, as if it were the first
+ * call; NULL: none, and d reads again, without being told. Any number of channels can have the same
+ * sink, and it can be d itself. Its map can be another one of the same thread. The relation ends
+ * when d or sink is closed or destroyed: when it was sink, d reads again without being told, and
+ * what it sends there is not taken. It stays when either is taken out of the map or put into
+ * another, and when sink gets a new socket without having been closed, as its queue does.
+ *
+ * 0; -EINVAL: low is more than high; -EBADF: d or sink is closed; -ENOMEM; then nothing has
+ * changed. Python has a readable that looks at len(sink.out_buffer) in every pass. */
+ASYNCORE_API int asyncore_set_back_pressure(struct asyncore_dispatcher *d,
+                                            struct asyncore_dispatcher *sink, size_t high,
+                                            size_t low);
+
 /* --- logging --------------------------------------------------------------------------------- */
 
 #define ASYNCORE_LOG_INFO "info"
@@ -284,6 +310,12 @@ ASYNCORE_API int asyncore_handle_accepted(struct asyncore_dispatcher *d, int soc
 ASYNCORE_API int asyncore_dispatcher_handle_accepted(struct asyncore_dispatcher *d, int sock,
                                                      const struct sockaddr *addr,
                                                      socklen_t addrlen);
+
+/* The sink of asyncore_set_back_pressure has drained: called once each time, in the next pass of
+ * d's map, in front of other handlers; by then others may have filled it again, after which it is
+ * called again. What drains twice before that pass is told once. By default 0. */
+ASYNCORE_API int asyncore_handle_drain(struct asyncore_dispatcher *d);
+ASYNCORE_API int asyncore_dispatcher_handle_drain(struct asyncore_dispatcher *d);
 
 /* Logs "unhandled close event" as a warning, and calls close. */
 ASYNCORE_API int asyncore_handle_close(struct asyncore_dispatcher *d);
