@@ -24,15 +24,17 @@ static struct pressure *pressure_of(struct channel *c)
     return c->pressure;
 }
 
-/* The source has no sink any more, and is not told. */
-static void let_go(struct pressure *source)
+/* The source, if c is one, has no sink any more, and is not told. */
+static void let_go(struct channel *c)
 {
-    if (!source->sink)
+    struct pressure *source = c->pressure;
+
+    if (!source || !source->sink)
         return;
     LIST_REMOVE(source, in_sources);
     source->sink = NULL;
     source->held = source->drained = false;
-    channel_touch(source->channel);
+    channel_touch(c);
 }
 
 void pressure_changed(struct channel *sink)
@@ -62,13 +64,9 @@ bool pressure_take_drained(struct channel *c)
 
 void pressure_end(struct channel *c)
 {
-    struct pressure *source;
-
-    if (!c->pressure)
-        return;
-    let_go(c->pressure);
-    while ((source = LIST_FIRST(&c->pressure->sources)))
-        let_go(source);
+    let_go(c);
+    while (c->pressure && !LIST_EMPTY(&c->pressure->sources))
+        let_go(LIST_FIRST(&c->pressure->sources)->channel);
 }
 
 int asyncore_set_back_pressure(struct asyncore_dispatcher *d, struct asyncore_dispatcher *sink,
@@ -78,8 +76,7 @@ int asyncore_set_back_pressure(struct asyncore_dispatcher *d, struct asyncore_di
     struct pressure *source, *to;
 
     if (!sink) {
-        if (c->pressure)
-            let_go(c->pressure);
+        let_go(c);
         return 0;
     }
     if (low > high)
@@ -90,7 +87,7 @@ int asyncore_set_back_pressure(struct asyncore_dispatcher *d, struct asyncore_di
     to = pressure_of(channel_of(sink));
     if (!source || !to)
         return -ENOMEM;
-    let_go(source);
+    let_go(c);
     source->sink = to->channel;
     source->high = high;
     source->low = low;
