@@ -90,7 +90,7 @@ int main(int argc, char **argv)
 {
     const char *host = "127.0.0.1";
     uint16_t port = 0;
-    int status = demo_parse_server_options(argc, argv, usage, &host, &port);
+    int status = demo_parse_server_options(argc, argv, usage, &host, &port, 0);
 
     return demo_exit(status < 0 ? serve(host, port) : status);
 }

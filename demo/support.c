@@ -155,7 +155,7 @@ int demo_handle_error(struct asyncore_dispatcher *d)
 }
 
 int demo_parse_server_options(int argc, char **argv, const char *usage, const char **host,
-                              uint16_t *port)
+                              uint16_t *port, int operands)
 {
     static const struct option options[] = {{"host", required_argument, NULL, 'H'},
                                             {"port", required_argument, NULL, 'p'},
@@ -181,7 +181,7 @@ int demo_parse_server_options(int argc, char **argv, const char *usage, const ch
             return 2;
         }
     }
-    if (optind == argc)
+    if (argc - optind == operands)
         return -1;
     fputs(usage, stderr);
     return 2;

@@ -58,10 +58,11 @@ const char *demo_strerror(const struct asyncore_dispatcher *d, int error);
 /* A handle_error for programs that end with the first error: the loop returns it. */
 int demo_handle_error(struct asyncore_dispatcher *d);
 
-/* The options of a server that has no others, --host, --port and --help. -1: serve; or the status
- * with which the program ends. */
+/* The options of a server that has no others, --host, --port and --help, in front of so many
+ * operands, of which getopt's optind is the first. -1: serve; or the status with which the program
+ * ends. */
 int demo_parse_server_options(int argc, char **argv, const char *usage, const char **host,
-                              uint16_t *port);
+                              uint16_t *port, int operands);
 
 /* Listens on host and port with server, a channel without a socket, runs its map until SIGINT or
  * SIGTERM, and frees it. The program's status; an error is one line on stderr. NULL: what made
