@@ -440,6 +440,34 @@ START_TEST(a_host_drains_while_the_loop_waits)
 }
 END_TEST
 
+/* The host runs the base, and calls what drains the sink. */
+START_TEST(in_an_attached_map)
+{
+    struct event_base *base = asyncore_map_base(the_map);
+    struct asyncore_map_stats before, after;
+
+    make_plain(_i);
+    put(HIGH + 1);
+    asyncore_del_channel(sink);
+    ck_assert_int_eq(asyncore_map_attach_loop(ASYNCORE_TIMEOUT_NONE, use_poll, the_map,
+                                              ASYNCORE_COUNT_NONE, NULL, NULL),
+                     0);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_ge(event_base_loop(base, EVLOOP_NONBLOCK), 0);
+    ck_assert_trace("");
+    sink_take(sink, HIGH + 1);
+    while (a->total == 0)
+        ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+    ck_assert_trace("a.drain a.read");
+    asyncore_map_stats(the_map, &before);
+    for (int i = 0; i < 10; i++)
+        ck_assert_int_ge(event_base_loop(base, EVLOOP_NONBLOCK), 0);
+    asyncore_map_stats(the_map, &after);
+    ck_assert_uint_eq(after.events, before.events); /* it is not told again */
+    ck_assert_int_eq(asyncore_map_detach(the_map), 0);
+}
+END_TEST
+
 struct drainer {
     struct asyncore_dispatcher base;
 };
@@ -517,6 +545,7 @@ static void add_passes(Suite *s)
     tcase_add_loop_test(tc, told_by_a_nested_pass, 0, WAYS_AND_SINKS);
     tcase_add_loop_test(tc, drained_around_a_nested_pass, 0, WAYS_AND_SINKS);
     tcase_add_loop_test(tc, a_host_drains_while_the_loop_waits, 0, WAYS_AND_SINKS);
+    tcase_add_loop_test(tc, in_an_attached_map, 0, WAYS_AND_SINKS);
     tcase_add_loop_test(tc, drained_while_another_is_asked, 0, WAYS_AND_SINKS);
 }
 
