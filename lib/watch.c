@@ -367,10 +367,10 @@ void watch_restore_answers(struct asyncore_map *map, struct answer *answers)
     TAILQ_FOREACH (c, &map->channels, in_place) {
         while (a && a->order > 0 && a->order < c->order)
             a++; /* it has gone */
+        if (c->order > map->asking || (a && a->order == c->order && a->want != c->want))
+            channel_touch(c); /* its turn is still to come, or it is the next pass's answer */
         if (a && a->order == c->order)
             c->want = a->want;
-        if (c->order > map->asking)
-            channel_touch(c); /* its turn is still to come */
     }
     free(answers);
 }

@@ -1101,6 +1101,46 @@ static int nest_in_the_other_way(struct probe *self)
 }
 
 /* The way of the outer pass stays what it is. */
+static struct asyncore_dispatcher *sender;
+
+/* Until the sender waits to be written to, and nobody asks it any more. */
+static int fill_the_sender(struct probe *self)
+{
+    static char data[1 << 20];
+    const bool *use_poll = self->arg;
+
+    self->hook[PROBE_READABLE] = NULL;
+    ck_assert_int_gt(asyncore_send(sender, data, sizeof data), 0);
+    ck_assert_int_eq(run_passes(the_map, *use_poll, 20), 0);
+    ck_assert_uint_gt(asyncore_out_buffer_length(sender), 0);
+    return 1;
+}
+
+/* What a channel answered in there goes for the pass after this one. */
+START_TEST(nested_in_a_predicate_and_queued)
+{
+    bool use_poll = _i;
+    char data[65536];
+    int pair[2];
+
+    test_socketpair(SOCK_STREAM, pair);
+    peers[1] = pair[1];
+    test_set_nonblocking(peers[1], true);
+    sender = &asyncore_dispatcher_with_send_new(pair[0], the_map)->base;
+    pass(use_poll);
+    make(1, AF_UNIX, the_map);
+    probes[0]->hook[PROBE_READABLE] = fill_the_sender;
+    probes[0]->arg = &use_poll;
+    pass(use_poll);
+    for (int i = 0; i < 100 && asyncore_out_buffer_length(sender) > 0; i++) {
+        while (read(peers[1], data, sizeof data) > 0)
+            ;
+        pass(use_poll);
+    }
+    ck_assert_uint_eq(asyncore_out_buffer_length(sender), 0);
+}
+END_TEST
+
 START_TEST(nested_in_the_other_way)
 {
     make(3, AF_INET, the_map);
@@ -1241,6 +1281,7 @@ static void add_nesting(Suite *s)
     tcase_add_loop_test(tc, nested_loop_empties_the_map, 0, 2);
     tcase_add_loop_test(tc, nested_in_a_predicate, 0, 2);
     tcase_add_loop_test(tc, nested_in_a_predicate_and_lost_descriptor, 0, 2);
+    tcase_add_loop_test(tc, nested_in_a_predicate_and_queued, 0, 2);
     tcase_add_test(tc, nested_in_the_other_way);
     tcase_add_test(tc, nested_in_the_other_way_and_hang_up);
 }
