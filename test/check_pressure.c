@@ -246,10 +246,9 @@ START_TEST(what_is_refused)
     ck_assert_int_eq(asyncore_set_back_pressure(d, sink, LOW, HIGH), -EINVAL);
     passes(2);
     ck_assert_trace(""); /* it is as it was */
-    ck_assert_int_eq(asyncore_close(sink), 0);
-    ck_assert_int_eq(asyncore_set_back_pressure(d, sink, HIGH, LOW), -EBADF);
     ck_assert_int_eq(asyncore_close(d), 0);
-    ck_assert_int_eq(asyncore_set_back_pressure(d, d, HIGH, LOW), -EBADF);
+    ck_assert_int_eq(asyncore_set_back_pressure(d, sink, HIGH, LOW), -EBADF);
+    ck_assert_int_eq(asyncore_set_back_pressure(sink, d, HIGH, LOW), -EBADF);
     ck_assert_int_eq(asyncore_set_back_pressure(d, NULL, HIGH, LOW), 0);
 }
 END_TEST
@@ -488,6 +487,26 @@ static int never(struct asyncore_dispatcher *d)
 
 ASYNCORE_CLASS(drainer, asyncore_dispatcher, .readable = drainer_readable, .writable = never);
 
+struct deaf_source {
+    struct source base;
+};
+
+ASYNCORE_CLASS(deaf_source, source, .readable = never, .writable = never);
+
+/* Who waits for nothing is not looked at, and does not see that its peer has gone. */
+START_TEST(told_and_nothing_else)
+{
+    make_pair(&deaf_source_class, _i / WAYS);
+    use_poll = _i % WAYS;
+    put(HIGH + 1);
+    passes(1);
+    test_close(&peers[0]);
+    sink_take(sink, HIGH + 1);
+    passes(3);
+    ck_assert_trace("a.drain");
+}
+END_TEST
+
 /* By one whose turn is after the source's, which is told in the next pass. */
 START_TEST(drained_while_another_is_asked)
 {
@@ -546,6 +565,7 @@ static void add_passes(Suite *s)
     tcase_add_loop_test(tc, drained_around_a_nested_pass, 0, WAYS_AND_SINKS);
     tcase_add_loop_test(tc, a_host_drains_while_the_loop_waits, 0, WAYS_AND_SINKS);
     tcase_add_loop_test(tc, in_an_attached_map, 0, WAYS_AND_SINKS);
+    tcase_add_loop_test(tc, told_and_nothing_else, 0, WAYS_AND_SINKS);
     tcase_add_loop_test(tc, drained_while_another_is_asked, 0, WAYS_AND_SINKS);
 }
 

@@ -221,6 +221,49 @@ START_TEST(another_socket)
 }
 END_TEST
 
+/* To the old one goes what that still takes. */
+START_TEST(another_socket_and_the_rest)
+{
+    make_held(2 * SINK_CHAT + _i);
+    sink_open(sink, HIGH + 1);
+    test_close(&peers[3]);
+    sink_give_socket(sink, &peers[3]);
+    asyncore_del_channel(sink);
+    passes(2);
+    ck_assert_trace("a.drain a.read");
+}
+END_TEST
+
+struct clinging {
+    struct asyncore_dispatcher base;
+};
+
+ASYNCORE_DECLARE_LOCAL_CLASS(clinging, asyncore_dispatcher);
+
+static void clinging_finalize(struct asyncore_dispatcher *d)
+{
+    ck_assert_int_eq(asyncore_create_socket(d, AF_INET, SOCK_STREAM), 0);
+    ck_assert_int_eq(asyncore_set_back_pressure(d, sink, HIGH, LOW), 0);
+    ck_assert_int_eq(asyncore_set_back_pressure(source_dispatcher(a), d, HIGH, LOW), 0);
+}
+
+ASYNCORE_DEFINE_LOCAL_CLASS(clinging, asyncore_dispatcher, .finalize = clinging_finalize);
+
+/* Relations that it enters at the last moment. */
+START_TEST(destroyed)
+{
+    make_held(_i);
+    ck_assert_int_eq(asyncore_close(clinging_dispatcher(clinging_new(-1, the_map))), 0);
+    passes(1);
+    ck_assert_trace("");
+    sink_take(sink, HIGH + 1);
+    passes(1);
+    ck_assert_trace("a.read"); /* the new sink has gone */
+    ck_assert_int_eq(asyncore_close(source_dispatcher(a)), 0);
+    passes(1);
+}
+END_TEST
+
 START_TEST(detached_sink)
 {
     int fd;
@@ -450,6 +493,8 @@ static void add_closing(Suite *s)
     tcase_add_loop_test(tc, closed_before_its_turn, 0, 4);
     tcase_add_loop_test(tc, closed_and_connected_again, 0, 4);
     tcase_add_loop_test(tc, another_socket, 0, 4);
+    tcase_add_loop_test(tc, another_socket_and_the_rest, 0, 2);
+    tcase_add_loop_test(tc, destroyed, 0, 4);
     tcase_add_loop_test(tc, detached_sink, 0, 2);
 }
 
