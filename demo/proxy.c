@@ -112,13 +112,6 @@ ASYNCORE_DEFINE_LOCAL_CLASS(side, asyncore_dispatcher_with_send,
                             .handle_drain = side_handle_drain, .handle_close = side_handle_close,
                             .handle_error = side_handle_error);
 
-static int join(struct side *a, struct side *b)
-{
-    a->other = b;
-    b->other = a;
-    return asyncore_set_back_pressure(side_dispatcher(a), side_dispatcher(b), HIGH, LOW);
-}
-
 /* --- the server ------------------------------------------------------------------------------ */
 
 struct server {
@@ -135,19 +128,28 @@ static int connect_to_target(struct asyncore_dispatcher *d)
     return rc < 0 ? rc : asyncore_connect_host(d, target.host, target.port);
 }
 
+static int forward(struct side *client, struct side *server)
+{
+    struct asyncore_dispatcher *from = side_dispatcher(client), *to = side_dispatcher(server);
+    int rc;
+
+    client->other = server;
+    server->other = client;
+    rc = asyncore_set_back_pressure(from, to, HIGH, LOW);
+    if (rc == 0)
+        rc = asyncore_set_back_pressure(to, from, HIGH, LOW);
+    return rc == 0 ? connect_to_target(to) : rc;
+}
+
 static int server_handle_accepted(struct asyncore_dispatcher *d, int sock,
                                   const struct sockaddr *addr, socklen_t addrlen)
 {
     struct side *client = side_new(sock, d->map);
     struct side *server = client ? side_new(-1, d->map) : NULL;
-    int rc = server ? join(client, server) : -errno;
+    int rc = server ? forward(client, server) : -errno;
 
     (void)addr;
     (void)addrlen;
-    if (rc == 0)
-        rc = join(server, client);
-    if (rc == 0)
-        rc = connect_to_target(side_dispatcher(server));
     if (rc == 0)
         return 0;
     complain(d, rc); /* the others are served on */

@@ -485,10 +485,10 @@ struct pressure {
     size_t low;
     bool held;    /* the queue has been above high, and not down to low since */
     bool drained; /* it has come down, and handle_drain has not been called yet */
-    LIST_ENTRY(pressure) in_sources;
+    TAILQ_ENTRY(pressure) in_sources;
 
     /* As a sink. */
-    LIST_HEAD(, pressure) sources;
+    TAILQ_HEAD(, pressure) sources;
 };
 
 void pressure_changed(struct channel *sink);

@@ -14,27 +14,28 @@
 /* The channel's; NULL: no memory. */
 static struct pressure *pressure_of(struct channel *c)
 {
-    if (c->pressure)
-        return c->pressure;
-    c->pressure = calloc(1, sizeof *c->pressure);
-    if (c->pressure) {
-        c->pressure->channel = c;
-        LIST_INIT(&c->pressure->sources);
-    }
-    return c->pressure;
+    struct pressure *pressure = c->pressure;
+
+    if (pressure)
+        return pressure;
+    pressure = calloc(1, sizeof *pressure);
+    if (!pressure)
+        return NULL;
+    pressure->channel = c;
+    TAILQ_INIT(&pressure->sources);
+    c->pressure = pressure;
+    return pressure;
 }
 
-/* The source, if c is one, has no sink any more, and is not told. */
-static void let_go(struct channel *c)
+/* The source has no sink any more, and is not told. */
+static void let_go(struct pressure *source)
 {
-    struct pressure *source = c->pressure;
-
-    if (!source || !source->sink)
+    if (!source->sink)
         return;
-    LIST_REMOVE(source, in_sources);
+    TAILQ_REMOVE(&source->sink->pressure->sources, source, in_sources);
     source->sink = NULL;
     source->held = source->drained = false;
-    channel_touch(c);
+    channel_touch(source->channel);
 }
 
 void pressure_changed(struct channel *sink)
@@ -42,7 +43,7 @@ void pressure_changed(struct channel *sink)
     const size_t length = asyncore_out_buffer_length(dispatcher_of(sink));
     struct pressure *source;
 
-    LIST_FOREACH (source, &sink->pressure->sources, in_sources) {
+    TAILQ_FOREACH (source, &sink->pressure->sources, in_sources) {
         const bool above = length > (source->held ? source->low : source->high);
 
         if (above == source->held)
@@ -64,9 +65,13 @@ bool pressure_take_drained(struct channel *c)
 
 void pressure_end(struct channel *c)
 {
-    let_go(c);
-    while (c->pressure && !LIST_EMPTY(&c->pressure->sources))
-        let_go(LIST_FIRST(&c->pressure->sources)->channel);
+    struct pressure *pressure = c->pressure, *source;
+
+    if (!pressure)
+        return;
+    let_go(pressure);
+    while ((source = TAILQ_FIRST(&pressure->sources)))
+        let_go(source);
 }
 
 int asyncore_set_back_pressure(struct asyncore_dispatcher *d, struct asyncore_dispatcher *sink,
@@ -76,7 +81,8 @@ int asyncore_set_back_pressure(struct asyncore_dispatcher *d, struct asyncore_di
     struct pressure *source, *to;
 
     if (!sink) {
-        let_go(c);
+        if (c->pressure)
+            let_go(c->pressure);
         return 0;
     }
     if (low > high)
@@ -84,14 +90,16 @@ int asyncore_set_back_pressure(struct asyncore_dispatcher *d, struct asyncore_di
     if (c->closed || channel_of(sink)->closed)
         return -EBADF;
     source = pressure_of(c);
-    to = pressure_of(channel_of(sink));
-    if (!source || !to)
+    if (!source)
         return -ENOMEM;
-    let_go(c);
+    to = pressure_of(channel_of(sink));
+    if (!to)
+        return -ENOMEM;
+    let_go(source);
     source->sink = to->channel;
     source->high = high;
     source->low = low;
-    LIST_INSERT_HEAD(&to->sources, source, in_sources);
+    TAILQ_INSERT_TAIL(&to->sources, source, in_sources);
     /* What a handler has gathered is looked at when that has been sent. */
     if (!to->channel->chat || !to->channel->chat->gathered)
         pressure_changed(to->channel);
