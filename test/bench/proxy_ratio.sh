@@ -44,6 +44,7 @@ fail() {
 start() {
     name=$1 pattern=$2
     shift 2
+    : >"$dir/$name"
     "$@" >"$dir/$name" 2>&1 &
     pids="$pids $!"
     tries=0
