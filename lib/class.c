@@ -179,6 +179,8 @@ void channel_destroy(struct channel *c)
     pressure_end(c);
     free(c->pressure);
     address_clear(&c->addr);
+    free(c->timeouts);
+    c->timeouts = NULL;
     assert(!c->batch && !c->changed && !c->armed);
     map_disown(c);
     free((char *)c - in_front);

@@ -60,7 +60,7 @@ static int end(struct channel *c, const struct call *call, int result)
     return result;
 }
 
-static int serve(struct asyncore_dispatcher *d, int (*handler)(struct asyncore_dispatcher *))
+static int serve(struct asyncore_dispatcher *d, handler_fn *handler)
 {
     struct channel *c = channel_of(d);
     struct call call;
@@ -183,7 +183,7 @@ static int flags_of(unsigned ready)
            (ready & READY_EXPT ? POLLPRI : 0) | (ready & READY_HANGUP ? POLLHUP : 0);
 }
 
-static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
+static int serve_socket(struct channel *c, unsigned ready, bool use_poll)
 {
     struct asyncore_dispatcher *d = dispatcher_of(c);
 
@@ -202,6 +202,23 @@ static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
     if (ready == ASYNCORE_WRITE)
         return asyncore_write(d);
     return asyncore_exception(d);
+}
+
+/* Its time comes last: what has happened before counts. */
+static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
+{
+    struct asyncore_map *map = dispatcher_of(c)->map;
+    const unsigned of_socket = ready & ~(unsigned)READY_TIMEOUT;
+    int r = of_socket != 0 ? serve_socket(c, of_socket, use_poll) : 0;
+    handler_fn *late;
+
+    if (r != 0 || of_socket == ready || loop_is_stopped(map))
+        return r;
+    late = timeout_take(c);
+    if (!late)
+        return 0;
+    map->stats.events++;
+    return serve(dispatcher_of(c), late);
 }
 
 /* Calls what the channels are ready for and mask has: one thing at a time in select's way. */

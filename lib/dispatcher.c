@@ -119,6 +119,9 @@ void asyncore_set_connected(struct asyncore_dispatcher *d, bool value)
     d->connected = value;
     if (!value)
         (void)chat_ungather(channel_of(d));
+    else
+        channel_active(channel_of(d));
+    timeout_update(channel_of(d));
     channel_touch(channel_of(d));
 }
 
@@ -131,6 +134,7 @@ void asyncore_set_accepting(struct asyncore_dispatcher *d, bool value)
 void asyncore_set_connecting(struct asyncore_dispatcher *d, bool value)
 {
     d->connecting = value;
+    timeout_update(channel_of(d));
     channel_touch(channel_of(d));
 }
 
@@ -209,6 +213,8 @@ int asyncore_dispatcher_handle_connect_event(struct asyncore_dispatcher *d)
         return r;
     d->connected = true;
     d->connecting = false;
+    channel_active(channel_of(d));
+    timeout_update(channel_of(d));
     channel_touch(channel_of(d));
     return r;
 }
@@ -277,6 +283,11 @@ int asyncore_dispatcher_handle_close(struct asyncore_dispatcher *d)
     return r < 0 ? r : asyncore_close(d);
 }
 
+int asyncore_dispatcher_handle_timeout(struct asyncore_dispatcher *d)
+{
+    return asyncore_handle_close(d);
+}
+
 int asyncore_dispatcher_handle_error(struct asyncore_dispatcher *d)
 {
     const struct asyncore_error *e = asyncore_compact_traceback(d);
@@ -325,6 +336,7 @@ const struct asyncore_class asyncore_dispatcher_class = {
     .log_info = asyncore_dispatcher_log_info,
     .repr = asyncore_dispatcher_repr,
     .handle_drain = asyncore_dispatcher_handle_drain,
+    .handle_timeout = asyncore_dispatcher_handle_timeout,
 };
 
 struct asyncore_dispatcher *asyncore_dispatcher_new(int sock, struct asyncore_map *map)

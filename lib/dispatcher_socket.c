@@ -278,6 +278,7 @@ int asyncore_connect(struct asyncore_dispatcher *d, const struct sockaddr *addr,
     do
         r = syscall_result(connect(asyncore_fileno(d), addr, addrlen));
     while (r == -EINTR);
+    timeout_connecting(c, r == -EINPROGRESS || r == -EALREADY || r == -EAGAIN);
     if (r != 0 && r != -EISCONN && r != -EINPROGRESS && r != -EALREADY && r != -EAGAIN) {
         address_clear(&noted);
         return r;
@@ -338,6 +339,7 @@ int asyncore_accept(struct asyncore_dispatcher *d, struct sockaddr *addr, sockle
     if (sock < 0)
         return sock;
     channel_of(d)->told = false;
+    channel_active(channel_of(d));
     if (addr) {
         socklen_t room = *addrlen < d->map->accepted_len ? *addrlen : d->map->accepted_len;
 

@@ -27,6 +27,7 @@
 
 struct chat;
 struct evbuffer;
+struct timeouts;
 
 /* --- channels -------------------------------------------------------------------------------- */
 
@@ -34,7 +35,10 @@ struct evbuffer;
  * the order of the bits. */
 #define READY_EXPT 4
 #define READY_HANGUP 8
-#define READY_DRAIN 32 /* handle_drain is due: nothing of the socket's, and served first */
+#define READY_TIMEOUT 16 /* handle_timeout is due */
+#define READY_DRAIN 32   /* handle_drain is: served first */
+/* Nothing that the kernel knows of. */
+#define READY_UNWATCHED (READY_TIMEOUT | READY_DRAIN)
 
 enum place {
     PLACE_OUTSIDE, /* owned, not in the map */
@@ -70,6 +74,7 @@ struct channel {
     struct evbuffer *out_buffer;    /* what is to be sent; made when it is first needed */
     struct chat *chat;              /* an async_chat's part; NULL: it is none */
     struct pressure *pressure;      /* made when it is first needed */
+    struct timeouts *timeouts;      /* made with the first one */
     const char *const *ignore_log_types;
     struct address addr;
 
@@ -101,6 +106,8 @@ struct channel {
 };
 
 TAILQ_HEAD(channel_list, channel);
+
+typedef int handler_fn(struct asyncore_dispatcher *d);
 
 #define ALIGNED(size)                                                                              \
     (((size) + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t))
@@ -206,6 +213,12 @@ struct asyncore_map {
     bool timer_fired;
     struct event *pause; /* ends the pause of listeners without descriptors */
 
+    struct deadline *timeouts;   /* of channels in the map: timeout.c */
+    struct event *timeout_timer; /* made when it is first needed */
+    int64_t timeout_at;          /* the deadline that it is set for; 0: not set */
+    struct deadline *calls;      /* call_later.c */
+    uint64_t last_call;
+
     struct event *expt_event; /* out-of-band data: expt.c */
     int expt_fd;
     unsigned expt_count; /* channels on it */
@@ -248,18 +261,31 @@ struct asyncore_map {
     bool freed;
 };
 
+void timeout_note(struct channel *c);
+
+/* Something has happened on c: it is not idle. */
+static inline void channel_active(struct channel *c)
+{
+    if (__builtin_expect(c->timeouts != NULL, 0))
+        timeout_note(c);
+}
+
 /* Note what a socket of c's has given or taken: n is what it returned, and they return it. */
 static inline int channel_received(struct channel *c, int n)
 {
-    if (n > 0)
+    if (n > 0) {
         dispatcher_of(c)->map->stats.bytes_in += (unsigned)n;
+        channel_active(c);
+    }
     return n;
 }
 
 static inline int channel_sent(struct channel *c, int n)
 {
-    if (n > 0)
+    if (n > 0) {
         dispatcher_of(c)->map->stats.bytes_out += (unsigned)n;
+        channel_active(c);
+    }
     return n;
 }
 
@@ -400,6 +426,46 @@ void attach_rearm(struct asyncore_map *map);
 
 /* For the end of the map. */
 void attach_end(struct asyncore_map *map);
+
+/* --- time: clock.c, deadline.c, timeout.c, call_later.c --------------------------------------- */
+
+/* The monotonic clock, in ns; and the coarse one, which is cheaper and up to a tick behind. */
+int64_t clock_now(void);
+int64_t clock_coarse(void);
+int64_t clock_tick(void);
+
+/* When something is due: the first member of what it is. A set is its first one; NULL: empty. */
+struct deadline {
+    int64_t at;     /* of clock_now */
+    uint64_t order; /* among those of the same time */
+    struct deadline *child, *next, *prev;
+};
+
+void deadline_add(struct deadline **set, struct deadline *d);
+void deadline_remove(struct deadline **set, struct deadline *d);
+
+/* c comes into the map, or leaves it; connect was called, and it may be under way; connected or
+ * connecting have changed. */
+void timeout_enter(struct channel *c);
+void timeout_leave(struct channel *c);
+void timeout_connecting(struct channel *c, bool under_way);
+void timeout_update(struct channel *c);
+
+/* Whether the time of c is up, and it has not been served. */
+bool timeout_is_due(const struct channel *c);
+
+/* What is to be called for it, which counts anew; NULL: it is not due any more. */
+handler_fn *timeout_take(struct channel *c);
+
+/* Sets the map's timer if there is something to wait for. 0 or -ENOMEM. */
+int timeout_arm(struct asyncore_map *map);
+
+/* After a change of the map's priority; and for its end. */
+void timeout_rearm(struct asyncore_map *map);
+void timeout_end(struct asyncore_map *map);
+
+/* Releases the calls that are still to come. */
+void call_drop_all(struct asyncore_map *map);
 
 /* --- errors ---------------------------------------------------------------------------------- */
 

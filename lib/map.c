@@ -105,6 +105,7 @@ static void map_clear(struct asyncore_map *map)
         event_free(map->timer);
     if (map->pause)
         event_free(map->pause);
+    timeout_end(map);
     if (map->own_base && map->base)
         event_base_free(map->base);
     map->base = NULL;
@@ -191,7 +192,8 @@ static void map_end(struct asyncore_map *map)
     close_everything(map);
     map->depth--;
     map_sweep(map);
-    assert(map->length == 0 && map->changes == 0 && !map->batch && map->expt_count == 0);
+    assert(map->length == 0 && map->changes == 0 && !map->batch && map->expt_count == 0 &&
+           !map->timeouts && !map->calls);
     map_clear(map);
     map_drop(map);
 }
@@ -203,6 +205,7 @@ void asyncore_map_free(struct asyncore_map *map)
     if (map == default_map)
         default_map = NULL;
     map->freed = true;
+    call_drop_all(map);
     if (map->depth == 0)
         map_end(map);
 }
@@ -219,6 +222,7 @@ int asyncore_map_set_priority(struct asyncore_map *map, int priority)
     map->priority = priority;
     attach_rearm(map);
     expt_disarm(map);
+    timeout_rearm(map);
     TAILQ_FOREACH (c, &map->channels, in_place) {
         watch_park(c);
     }
@@ -315,6 +319,7 @@ void map_place(struct channel *c, enum place place)
 
     if (c->place == PLACE_IN_MAP) {
         map->length--;
+        timeout_leave(c);
         if (c->asked || c->always)
             map_remove_asked(map, c);
         if (c->changed) {
@@ -331,6 +336,7 @@ void map_place(struct channel *c, enum place place)
         c->order = ++map->last_order;
         if (c->asked || c->always)
             TAILQ_INSERT_TAIL(&map->asked, c, in_asked);
+        timeout_enter(c);
     }
     attach_wake(map); /* it may be empty now, or have something to destroy */
 }

@@ -48,6 +48,7 @@ METHOD(handle_connect)
 METHOD(handle_accept)
 METHOD(handle_close)
 METHOD(handle_drain)
+METHOD(handle_timeout)
 METHOD(close)
 
 static int call_handle_error(struct asyncore_dispatcher *d)

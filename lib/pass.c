@@ -8,17 +8,8 @@
 #include "internal.h"
 
 #include <math.h>
-#include <time.h>
 
 #define NS_PER_S 1000000000LL
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * NS_PER_S + now.tv_nsec;
-}
 
 int64_t pass_timeout(double seconds)
 {
@@ -132,7 +123,7 @@ int64_t pass_time_left(const struct asyncore_map *map, struct pass *pass)
         return FOREVER;
     if (pass->timeout == FOREVER || pass->timeout == 0)
         return pass->timeout;
-    now = now_ns();
+    now = clock_now();
     if (pass->deadline == 0)
         pass->deadline = now + pass->timeout;
     return pass->deadline > now ? pass->deadline - now : 0;
@@ -140,7 +131,7 @@ int64_t pass_time_left(const struct asyncore_map *map, struct pass *pass)
 
 bool pass_is_early(const struct pass *pass)
 {
-    return now_ns() < pass->deadline;
+    return clock_now() < pass->deadline;
 }
 
 bool pass_is_ready(const struct asyncore_map *map)

@@ -177,6 +177,12 @@ static void forget_marks(struct channel *c)
     batch_remove(c);
 }
 
+/* What is to be called without the kernel being asked. */
+static unsigned due(const struct channel *c)
+{
+    return (timeout_is_due(c) ? READY_TIMEOUT : 0U) | (pressure_has_drained(c) ? READY_DRAIN : 0U);
+}
+
 static int watch(struct channel *c, unsigned want)
 {
     bool use_poll = dispatcher_of(c)->map->batch->use_poll;
@@ -187,9 +193,9 @@ static int watch(struct channel *c, unsigned want)
 
     if (c->batch && c->batch == dispatcher_of(c)->map->batch)
         forget_marks(c);
+    if (due(c) != 0)
+        batch_mark(c, due(c));
     c->want = (uint8_t)want;
-    if (pressure_has_drained(c))
-        batch_mark(c, READY_DRAIN);
     if (c->always) {
         if (want)
             batch_mark(c, want);
@@ -219,7 +225,7 @@ static int watch_or_hang_up(struct channel *c, unsigned want)
     if (r == 0 || fcntl(c->socket->fd, F_GETFD) >= 0)
         return r;
     batch_remove(c);
-    batch_mark(c, READY_HANGUP);
+    batch_mark(c, READY_HANGUP | due(c));
     return 0;
 }
 
@@ -389,7 +395,9 @@ int watch_ask(struct asyncore_map *map)
         r = ask_changed(map, last, false); /* what the predicates of others have touched */
     if (r >= 0 && map->stats.passes != passes)
         r = watch_again(map, last);
-    return r < 0 || map->expt_count == 0 ? r : expt_arm(map);
+    if (r >= 0 && map->expt_count > 0)
+        r = expt_arm(map);
+    return r < 0 ? r : timeout_arm(map);
 }
 
 void channel_touch(struct channel *c)
@@ -418,7 +426,7 @@ void asyncore_touch(struct asyncore_dispatcher *d)
 
 static bool needs_look(const struct channel *c, bool use_poll)
 {
-    if ((c->ready & READY_HANGUP) || c->ready == READY_DRAIN)
+    if ((c->ready & READY_HANGUP) || !(c->ready & ~READY_UNWATCHED))
         return false;
     return use_poll || (c->is_file && !c->always && (c->ready & ASYNCORE_WRITE));
 }
@@ -456,12 +464,11 @@ static unsigned marks_of(const struct channel *c, short revents, bool use_poll)
 
 static void verify(struct channel *c, short revents, bool use_poll)
 {
-    unsigned marks = marks_of(c, revents, use_poll);
+    unsigned marks = marks_of(c, revents, use_poll) | (c->ready & READY_UNWATCHED);
 
     /* Readiness of a socket object of its own mind is not the descriptor's. */
     if (c->own_mind)
         marks |= c->ready & READ_WRITE;
-    marks |= c->ready & READY_DRAIN;
     if (marks == 0) {
         batch_remove(c);
         watch_none(c); /* until it is asked again */

@@ -3,6 +3,7 @@
 #define ASYNCORE_ASYNCORE_H
 
 #include <asyncore/attach.h>
+#include <asyncore/call_later.h>
 #include <asyncore/chat.h>
 #include <asyncore/class.h>
 #include <asyncore/dispatcher.h>

@@ -102,6 +102,7 @@ struct asyncore_class {
 
     /* Handlers without a counterpart in Python. */
     int (*handle_drain)(struct asyncore_dispatcher *d);
+    int (*handle_timeout)(struct asyncore_dispatcher *d);
 };
 
 /* A new channel of class cls, owned by map. fd: a connected, listening or unconnected socket; the

@@ -234,6 +234,31 @@ ASYNCORE_API int asyncore_getsockopt(struct asyncore_dispatcher *d, int level, i
 ASYNCORE_API int asyncore_set_back_pressure(struct asyncore_dispatcher *d,
                                             struct asyncore_dispatcher *sink, size_t high,
                                             size_t low);
+/* --- time ------------------------------------------------------------------------------------ */
+
+/* Python's asyncore has no counterpart of these. Times are never short, and some ticks of the
+ * kernel's coarse clock (milliseconds) long. They cost nothing per message but a look at that
+ * clock; many channels with the same time, or with many, are all the same.
+ *
+ * Both functions: seconds above 0; ASYNCORE_TIMEOUT_NONE (loop.h), any negative value, and one that
+ * is infinite, or too long to matter (30 years): none, as at first. They belong to the channel,
+ * whichever sockets it has: may be called before there is one, in init, in handlers, and at any
+ * other time. Calling them again counts anew from now. 0; -EINVAL: seconds is 0 or not a number;
+ * -ENOMEM: nothing has changed. */
+
+/* The time to be idle: handle_timeout is called, as a handler, in a pass, when d has been in its
+ * map for so long without any of these: bytes received or sent by functions of the library, a
+ * connection accepted, a connection begun or made. And again after as long, while it stays in the
+ * map and idle. What happens in the same pass comes first, and then it was not idle. Being put into
+ * a map, with a new socket too, counts anew. */
+ASYNCORE_API int asyncore_set_timeout(struct asyncore_dispatcher *d, double seconds);
+
+/* The time to connect: when a connection that asyncore_connect has begun is not made after so long,
+ * -ETIMEDOUT, "no connection within ... seconds", goes to handle_error in a pass, as if a handler
+ * had returned it. Once for each connect; connecting is still true then, and whether to go on
+ * waiting is handle_error's to say, which by default closes. Counts from connect, or from this call
+ * if that came later. Until then the time to be idle does not count. */
+ASYNCORE_API int asyncore_set_connect_timeout(struct asyncore_dispatcher *d, double seconds);
 
 /* --- logging --------------------------------------------------------------------------------- */
 
@@ -320,6 +345,10 @@ ASYNCORE_API int asyncore_dispatcher_handle_drain(struct asyncore_dispatcher *d)
 /* Logs "unhandled close event" as a warning, and calls close. */
 ASYNCORE_API int asyncore_handle_close(struct asyncore_dispatcher *d);
 ASYNCORE_API int asyncore_dispatcher_handle_close(struct asyncore_dispatcher *d);
+
+/* handle_close. See asyncore_set_timeout. */
+ASYNCORE_API int asyncore_handle_timeout(struct asyncore_dispatcher *d);
+ASYNCORE_API int asyncore_dispatcher_handle_timeout(struct asyncore_dispatcher *d);
 
 /* Logs the error report (asyncore_compact_traceback) as an error, and calls handle_close. -EINVAL:
  * there is no error. A handler that catches one calls asyncore_raise and then this. */
