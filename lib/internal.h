@@ -429,7 +429,8 @@ void attach_end(struct asyncore_map *map);
 
 /* --- time: clock.c, deadline.c, timeout.c, call_later.c --------------------------------------- */
 
-/* The monotonic clock, in ns; and the coarse one, which is cheaper and up to a tick behind. */
+/* The monotonic clock, in ns; and the coarse one, which is cheaper, and some of its ticks behind.
+ */
 int64_t clock_now(void);
 int64_t clock_coarse(void);
 int64_t clock_tick(void);

@@ -18,9 +18,10 @@ struct timeouts {
     struct channel *channel;
     int64_t idle; /* ns; FOREVER: none */
     int64_t connect;
-    int64_t active;   /* when something has happened on the channel, by the coarse clock */
-    int64_t began;    /* the same for its connecting */
+    int64_t active;   /* when something has happened on the channel */
+    int64_t began;    /* when it began to connect */
     unsigned attempt; /* the generation of the socket that connects; 0: none does, in time */
+    bool coarse;      /* active is of the coarse clock */
     bool queued;
     bool due;
 };
@@ -38,12 +39,15 @@ static bool is_connecting(const struct timeouts *t)
            t->attempt == t->channel->generation;
 }
 
-/* When the channel is due. Never early: the coarse clock is behind. */
+/* When the channel is due. On virtual machines the coarse clock has been seen one and a half ticks
+ * behind. */
 static int64_t deadline_of(const struct timeouts *t)
 {
     if (is_connecting(t))
-        return t->began + clock_tick() + t->connect;
-    return t->idle != FOREVER ? t->active + clock_tick() + t->idle : FOREVER;
+        return t->began + t->connect;
+    if (t->idle == FOREVER)
+        return FOREVER;
+    return t->active + (t->coarse ? 2 * clock_tick() : 0) + t->idle;
 }
 
 /* --- the set and its timer ------------------------------------------------------------------- */
@@ -161,13 +165,21 @@ void timeout_end(struct asyncore_map *map)
 void timeout_note(struct channel *c)
 {
     c->timeouts->active = clock_coarse();
+    c->timeouts->coarse = true;
+}
+
+/* The same where it is no matter of each message. */
+static void note_exactly(struct timeouts *t)
+{
+    t->active = clock_now();
+    t->coarse = false;
 }
 
 void timeout_enter(struct channel *c)
 {
     if (!c->timeouts)
         return;
-    timeout_note(c);
+    note_exactly(c->timeouts);
     queue(c->timeouts);
 }
 
@@ -182,7 +194,7 @@ void timeout_leave(struct channel *c)
 
 static void begin_to_connect(struct timeouts *t)
 {
-    t->began = clock_coarse();
+    t->began = clock_now();
     t->attempt = t->channel->generation;
     queue(t);
 }
@@ -191,7 +203,7 @@ void timeout_connecting(struct channel *c, bool under_way)
 {
     if (!c->timeouts)
         return;
-    timeout_note(c);
+    note_exactly(c->timeouts);
     c->timeouts->attempt = 0;
     if (under_way)
         begin_to_connect(c->timeouts);
@@ -233,7 +245,7 @@ handler_fn *timeout_take(struct channel *c)
     connecting = is_connecting(t);
     if (connecting)
         t->attempt = 0;
-    timeout_note(c);
+    note_exactly(t);
     queue(t);
     return connecting ? connection_timed_out : asyncore_handle_timeout;
 }
@@ -253,7 +265,7 @@ static int prepare(struct channel *c, double seconds, int64_t *ns)
         return -ENOMEM;
     c->timeouts->channel = c;
     c->timeouts->idle = c->timeouts->connect = FOREVER;
-    timeout_note(c);
+    note_exactly(c->timeouts);
     return 0;
 }
 
@@ -266,7 +278,7 @@ int asyncore_set_timeout(struct asyncore_dispatcher *d, double seconds)
     if (r < 0 || !c->timeouts)
         return r;
     c->timeouts->idle = ns;
-    timeout_note(c);
+    note_exactly(c->timeouts);
     queue(c->timeouts);
     return 0;
 }
