@@ -566,6 +566,7 @@ NOTING(handle_connect)
 NOTING(handle_accept)
 NOTING(handle_close)
 NOTING(handle_error)
+NOTING(handle_timeout)
 NOTING(close)
 
 static int every_handle_accepted(struct asyncore_dispatcher *d, int sock,
@@ -628,7 +629,7 @@ ASYNCORE_CLASS(every, asyncore_dispatcher, .readable = every_readable, .writable
                .handle_accepted = every_handle_accepted, .handle_close = every_handle_close,
                .handle_error = every_handle_error, .send = every_send, .recv = every_recv,
                .close = every_close, .log = every_log, .log_info = every_log_info,
-               .repr = every_repr);
+               .repr = every_repr, .handle_timeout = every_handle_timeout);
 
 START_TEST(every_method_can_be_overridden)
 {
@@ -649,6 +650,7 @@ START_TEST(every_method_can_be_overridden)
         {asyncore_handle_accept, "handle_accept "},
         {asyncore_handle_close, "handle_close "},
         {asyncore_handle_error, "handle_error "},
+        {asyncore_handle_timeout, "handle_timeout "},
         {asyncore_close, "close "},
     };
     struct asyncore_dispatcher *d = every_dispatcher(every_new(-1, NULL));
@@ -702,6 +704,10 @@ START_TEST(the_defaults_call_what_is_overridden)
     trace[0] = '\0';
     ck_assert_int_ge(asyncore_dispatcher_handle_close(d), 0);
     ck_assert_str_eq(trace, "warning unhandled close event close ");
+
+    trace[0] = '\0';
+    ck_assert_int_ge(asyncore_dispatcher_handle_timeout(d), 0);
+    ck_assert_str_eq(trace, "handle_close ");
 
     trace[0] = '\0';
     asyncore_raise(d, -EPROTO, "spam");
