@@ -26,7 +26,7 @@ static struct asyncore_call *call_of(struct deadline *deadline)
     return (struct asyncore_call *)(void *)deadline;
 }
 
-/* How long a wait libevent's backends can stand is not ours to try: a longer one goes on. */
+/* Years are waited for in pieces. */
 static int arm(const struct asyncore_call *call, int64_t left)
 {
     const int64_t most = pass_timeout(1e8);

@@ -252,12 +252,15 @@ handler_fn *timeout_take(struct channel *c)
 
 /* --- setting them ---------------------------------------------------------------------------- */
 
-/* What seconds mean, and the room for it if they are any. */
+/* What seconds mean, and the room for it if they are any. Less than a tick would make who stays
+ * idle spin. */
 static int prepare(struct channel *c, double seconds, int64_t *ns)
 {
     if (isnan(seconds) || seconds == 0)
         return -EINVAL;
     *ns = pass_timeout(seconds);
+    if (*ns < clock_tick())
+        *ns = clock_tick();
     if (c->timeouts || *ns == FOREVER)
         return 0;
     c->timeouts = calloc(1, sizeof *c->timeouts);

@@ -14,6 +14,7 @@
 #include <math.h>
 #include <poll.h>
 #include <stddef.h>
+#include <time.h>
 #include <unistd.h>
 
 /* --- setting --------------------------------------------------------------------------------- */
@@ -28,6 +29,20 @@ START_TEST(refused)
     ck_assert_int_eq(setters[_i](d, 0), -EINVAL);
     ck_assert_int_eq(setters[_i](d, -0.0), -EINVAL);
     ck_assert_int_eq(setters[_i](d, NAN), -EINVAL);
+}
+END_TEST
+
+/* A tick of the kernel's coarse clock is the least. */
+START_TEST(too_short_does_not_spin)
+{
+    struct asyncore_dispatcher *d = timed_make();
+    struct timespec tick;
+    double begin = test_now();
+
+    ck_assert_int_eq(clock_getres(CLOCK_MONOTONIC_COARSE, &tick), 0);
+    set_timeout(d, 1e-9);
+    serve_until(_i, "a.timeout", 5);
+    ck_assert_double_ge(test_now() - begin, 5e-9 * (double)tick.tv_nsec);
 }
 END_TEST
 
@@ -486,6 +501,7 @@ static void add_setting(Suite *s)
     TCase *tc = add_case(s, tcase_create("setting"));
 
     tcase_add_loop_test(tc, refused, 0, 2);
+    tcase_add_loop_test(tc, too_short_does_not_spin, 0, WAYS);
     tcase_add_loop_test(tc, none, 0, 2);
     tcase_add_loop_test(tc, taken_back, 0, WAYS);
     tcase_add_loop_test(tc, before_there_is_a_socket, 0, WAYS);

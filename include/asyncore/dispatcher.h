@@ -236,15 +236,14 @@ ASYNCORE_API int asyncore_set_back_pressure(struct asyncore_dispatcher *d,
                                             size_t low);
 /* --- time ------------------------------------------------------------------------------------ */
 
-/* Python's asyncore has no counterpart of these. Times are never short, and some ticks of the
- * kernel's coarse clock (milliseconds) long. They cost nothing per message but a look at that
- * clock; many channels with the same time, or with many, are all the same.
- *
- * Both functions: seconds above 0; ASYNCORE_TIMEOUT_NONE (loop.h), any negative value, and one that
- * is infinite, or too long to matter (30 years): none, as at first. They belong to the channel,
- * whichever sockets it has: may be called before there is one, in init, in handlers, and at any
- * other time. Calling them again counts anew from now. 0; -EINVAL: seconds is 0 or not a number;
- * -ENOMEM: nothing has changed. */
+/* Python's asyncore has no counterpart of these. For both functions:
+ *   seconds   above 0; ASYNCORE_TIMEOUT_NONE (loop.h), any negative value, an infinite one, and one
+ *             of 1e9 and above: no timeout, as at first
+ *   returns   0; -EINVAL: seconds is 0 or not a number; -ENOMEM: nothing has changed
+ * A timeout comes some milliseconds late, by the kernel's and libevent's coarse clocks, and not
+ * early. It belongs to the channel, whichever sockets it has: it may be set before there is one, in
+ * init, in handlers, and at any other time. Setting it again counts anew from now. It costs a look
+ * at a clock per message, and one timer for all channels of a map. */
 
 /* The time to be idle: handle_timeout is called, as a handler, in a pass, when d has been in its
  * map for so long without any of these: bytes received or sent by functions of the library, a
