@@ -110,3 +110,9 @@ void call_drop_all(struct asyncore_map *map)
     while (map->calls)
         release(call_of(map->calls));
 }
+
+void call_set_priorities(struct asyncore_map *map)
+{
+    for (struct deadline *d = map->calls; d; d = deadline_next(d))
+        (void)event_priority_set(call_of(d)->event, map->priority); /* but for one that is active */
+}

@@ -79,3 +79,15 @@ void deadline_remove(struct deadline **set, struct deadline *d)
         d->next->prev = d->prev;
     *set = meld(*set, children);
 }
+
+struct deadline *deadline_next(struct deadline *d)
+{
+    if (d->child)
+        return d->child;
+    while (d && !d->next) {
+        while (d->prev && d->prev->child != d)
+            d = d->prev;
+        d = d->prev; /* the parent */
+    }
+    return d ? d->next : NULL;
+}

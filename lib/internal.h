@@ -444,6 +444,8 @@ struct deadline {
 
 void deadline_add(struct deadline **set, struct deadline *d);
 void deadline_remove(struct deadline **set, struct deadline *d);
+/* A walk of a set, from its first one, in no order; nothing may be added or removed meanwhile. */
+struct deadline *deadline_next(struct deadline *d);
 
 /* c comes into the map, or leaves it; connect was called, and it may be under way; connected or
  * connecting have changed. */
@@ -465,8 +467,9 @@ int timeout_arm(struct asyncore_map *map);
 void timeout_rearm(struct asyncore_map *map);
 void timeout_end(struct asyncore_map *map);
 
-/* Releases the calls that are still to come. */
+/* Releases the calls that are still to come; gives them the priority of the map. */
 void call_drop_all(struct asyncore_map *map);
+void call_set_priorities(struct asyncore_map *map);
 
 /* --- errors ---------------------------------------------------------------------------------- */
 

@@ -223,6 +223,7 @@ int asyncore_map_set_priority(struct asyncore_map *map, int priority)
     attach_rearm(map);
     expt_disarm(map);
     timeout_rearm(map);
+    call_set_priorities(map);
     TAILQ_FOREACH (c, &map->channels, in_place) {
         watch_park(c);
     }

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define SHORT 0.01
@@ -128,14 +129,19 @@ START_TEST(never)
 }
 END_TEST
 
+static void spend(double seconds)
+{
+    const double until = test_now() + seconds;
+
+    while (test_now() < until)
+        ;
+}
+
 /* libevent adds to the time at which its callbacks began. */
 static void asks_late(struct asyncore_map *map, void *arg)
 {
-    const double until = test_now() + 3 * SHORT;
-
     (void)map;
-    while (test_now() < until)
-        ;
+    spend(3 * SHORT);
     *(double *)arg = test_now();
     note_later(SHORT, "x");
 }
@@ -231,6 +237,43 @@ START_TEST(of_many_times)
     ck_assert_int_eq(call_count, MANY - cancelled);
     for (int i = 1; i < call_count; i++)
         ck_assert_double_le(called[i - 1]->not_before, called[i]->not_after);
+}
+END_TEST
+
+enum {
+    FEW = 20
+};
+
+static void note_host(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    probe_note("host");
+}
+
+/* All calls have the map's priority, those that were asked for before it was set too. */
+START_TEST(by_priority)
+{
+    const struct timeval now = {0, 0};
+    struct event *host;
+
+    asyncore_map_free(the_map);
+    ck_assert_int_eq(event_base_priority_init(base, 3), 0);
+    the_map = asyncore_map_new(base);
+    for (int i = 0; i < FEW; i++)
+        note_later(SHORT * (i * 7 % FEW) / FEW, "x");
+    ck_assert_int_eq(asyncore_map_set_priority(the_map, 2), 0);
+    for (int i = 0; i < FEW; i++)
+        note_later(SHORT, "x");
+    host = evtimer_new(base, note_host, NULL);
+    ck_assert_ptr_nonnull(host);
+    ck_assert_int_eq(event_add(host, &now), 0);
+    spend(5 * SHORT); /* all are due */
+    dispatch();
+    ck_assert_int_eq(strncmp(probe_trace(), "host x x", 8), 0);
+    ck_assert_int_eq(probe_count("x"), 2 * FEW);
+    event_free(host);
 }
 END_TEST
 
@@ -690,6 +733,7 @@ int main(void)
     tcase_add_test(tc, by_their_times);
     tcase_add_test(tc, of_the_same_time);
     tcase_add_test(tc, of_many_times);
+    tcase_add_test(tc, by_priority);
     tc = add_case(s, tcase_create("who_runs_them"), setup, teardown);
     tcase_add_loop_test(tc, the_loop_of_its_map, 0, 2);
     tcase_add_loop_test(tc, the_loop_ends_without_it, 0, 2);
