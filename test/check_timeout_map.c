@@ -468,6 +468,7 @@ static int one_of_many_handle_timeout(struct asyncore_dispatcher *d)
     ck_assert_int_lt(told_count, CHANNELS_MANY);
     ck_assert_double_ge(test_now() - self->set_at, self->seconds);
     told_numbers[told_count++] = self->number;
+    many[self->number] = NULL;
     return asyncore_close(d);
 }
 
@@ -538,6 +539,8 @@ START_TEST(many_with_different_ones)
         set_many(i, 0.1 + 0.0001 * (i * 7919 % CHANNELS_MANY % 3000));
     ck_assert_int_eq(run_passes(timed_map, false, 1), 0);
     for (int i = 0; i < CHANNELS_MANY; i += 2) {
+        if (!many[i])
+            continue; /* told already */
         many[i]->set_at = test_now();
         ck_assert_int_eq(asyncore_send(one_of_many_dispatcher(many[i]), "x", 1), 1);
     }
