@@ -35,9 +35,9 @@ static int arm(const struct asyncore_call *call, int64_t left)
     return map_add_event(call->map, call->event, &tv) < 0 ? -ENOMEM : 0;
 }
 
-static void release(struct asyncore_call *call)
+static void release(struct asyncore_map *map, struct asyncore_call *call)
 {
-    deadline_remove(&call->map->calls, &call->deadline);
+    deadline_remove(&map->calls, &call->deadline);
     event_free(call->event);
     free(call);
 }
@@ -59,7 +59,7 @@ static void on_time(evutil_socket_t fd, short what, void *arg)
     }
     fn = call->fn;
     arg = call->arg;
-    release(call);
+    release(map, call);
     attach_wake(map); /* after it everyone is asked */
     fn(map, arg);
 }
@@ -101,14 +101,14 @@ struct asyncore_call *asyncore_call_later(struct asyncore_map *map, double secon
 struct asyncore_call *asyncore_call_cancel(struct asyncore_call *call)
 {
     if (call)
-        release(call);
+        release(call->map, call);
     return NULL;
 }
 
 void call_drop_all(struct asyncore_map *map)
 {
     while (map->calls)
-        release(call_of(map->calls));
+        release(map, call_of(map->calls));
 }
 
 void call_set_priorities(struct asyncore_map *map)

@@ -156,9 +156,11 @@ START_TEST(taken_back)
     struct asyncore_dispatcher *d = make_client();
 
     make_listener_full();
+    timed_channel->base.hook[PROBE_ERROR] = note_error;
     set_connect_timeout(d, SHORT);
     connect_to_it(d);
     serve_once(_i, 0);
+    probe_clear();
     set_connect_timeout(d, ASYNCORE_TIMEOUT_NONE);
     pass_time(2 * SHORT);
     serve_due(_i);
@@ -196,9 +198,11 @@ START_TEST(another_socket)
     struct asyncore_dispatcher *d = make_client();
 
     make_listener_full();
+    timed_channel->base.hook[PROBE_ERROR] = note_error;
     set_connect_timeout(d, SHORT);
     connect_to_it(d);
     serve_once(_i, 0);
+    probe_clear();
     ck_assert_int_eq(asyncore_create_socket(d, AF_INET, SOCK_STREAM), 0);
     timed_channel->base.readable = timed_channel->base.writable = false;
     pass_time(2 * SHORT);
@@ -212,7 +216,7 @@ START_TEST(in_time)
     struct asyncore_dispatcher *d = make_client();
 
     listener = test_listener(AF_INET, &addr);
-    set_connect_timeout(d, 2);
+    set_connect_timeout(d, LONG);
     connect_to_it(d);
     serve_until(_i, "a.connect", 1);
     set_connect_timeout(d, SHORT);

@@ -36,6 +36,7 @@ START_TEST(a_read_in_the_same_pass)
     timed_channel->base.hook[PROBE_READ] = read_byte;
     set_timeout(d, SHORT);
     serve_once(_i, 0);
+    probe_clear();
     test_write_all(peer, "x", 1);
     test_wait_readable(asyncore_fileno(d));
     pass_time(2 * SHORT);
@@ -60,6 +61,7 @@ START_TEST(a_write_in_the_same_pass)
     set_timeout(d, SHORT);
     serve_once(_i, 0);
     let_come_due(_i, 2 * SHORT);
+    probe_clear();
     timed_channel->base.writable = true;
     asyncore_touch(d);
     serve_until(_i, "a.timeout", 1);
@@ -95,9 +97,10 @@ START_TEST(served_last)
     first->base.hook[PROBE_READ] = second->base.hook[PROBE_READ] = peek;
     set_timeout(d, SHORT);
     set_timeout(timed_dispatcher(second), SHORT);
-    first->on_timeout = second->on_timeout = calms_down;
     serve_once(_i, 0);
     let_come_due(_i, 2 * SHORT);
+    probe_clear();
+    first->on_timeout = second->on_timeout = calms_down;
     first->base.writable = second->base.writable = true;
     asyncore_touch(d);
     asyncore_touch(timed_dispatcher(second));
@@ -222,7 +225,7 @@ static struct timed *other;
 static int other_peer;
 
 /* Two, "a" and the other one, "b", which are due in the next pass; a does what is given. */
-static void make_two_due(enum way way, int (*on_timeout)(struct timed *))
+static void make_two_due(int way, int (*on_timeout)(struct timed *))
 {
     struct asyncore_dispatcher *d = timed_make();
     int pair[2];
@@ -230,12 +233,13 @@ static void make_two_due(enum way way, int (*on_timeout)(struct timed *))
     test_pair(AF_INET, pair);
     other_peer = pair[1];
     other = timed_named("b", pair[0], timed_map);
-    other->on_timeout = calms_down;
-    timed_channel->on_timeout = on_timeout;
     set_timeout(d, SHORT);
     set_timeout(timed_dispatcher(other), SHORT);
     serve_once(way, 0);
     let_come_due(way, 2 * SHORT);
+    probe_clear();
+    other->on_timeout = calms_down;
+    timed_channel->on_timeout = on_timeout;
 }
 
 static int closes_other(struct timed *self)

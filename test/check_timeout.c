@@ -65,6 +65,7 @@ START_TEST(taken_back)
 
     set_timeout(d, SHORT);
     serve_once(_i, 0);
+    probe_clear();
     set_timeout(d, ASYNCORE_TIMEOUT_NONE);
     pass_time(2 * SHORT);
     serve_due(_i);
@@ -161,6 +162,7 @@ START_TEST(set_again)
 
     set_timeout(d, SHORT);
     serve_once(_i, 0);
+    probe_clear();
     set_timeout(d, LONG);
     pass_time(2 * SHORT);
     serve_due(_i);
@@ -180,6 +182,7 @@ START_TEST(set_again_counts_anew)
     set_timeout(d, 2 * SHORT);
     serve_once(_i, 0);
     pass_time(SHORT);
+    probe_clear();
     begin = test_now();
     set_timeout(d, 2 * SHORT);
     serve_until(_i, "a.timeout", 1);
@@ -195,6 +198,7 @@ START_TEST(set_again_when_due)
     set_timeout(d, SHORT);
     serve_once(_i, 0);
     pass_time(2 * SHORT);
+    probe_clear();
     set_timeout(d, LONG);
     serve_due(_i);
     check_trace("");
@@ -313,6 +317,7 @@ START_TEST(activity)
     set_timeout(d, 2 * SHORT);
     serve_once(_i % WAYS, 0);
     pass_time(1.5 * SHORT);
+    probe_clear();
     begin = test_now();
     activities[_i / WAYS](d);
     serve_until(_i % WAYS, "a.timeout", 1);
@@ -329,6 +334,7 @@ START_TEST(activity_of_who_is_due)
     set_timeout(d, SHORT);
     serve_once(_i % WAYS, 0);
     let_come_due(_i % WAYS, 2 * SHORT);
+    probe_clear();
     begin = test_now();
     activities[_i / WAYS](d);
     serve_until(_i % WAYS, "a.timeout", 1);
@@ -378,6 +384,7 @@ START_TEST(accepting_is_activity)
     set_timeout(timed_dispatcher(self), 2 * SHORT);
     serve_once(_i, 0);
     pass_time(1.5 * SHORT);
+    probe_clear();
     peer = test_connect(&addr);
     begin = test_now();
     ck_assert_int_eq(accept_and_close(&self->base), 0);
@@ -401,6 +408,7 @@ START_TEST(datagrams_are_activity)
     set_timeout(d, 2 * SHORT);
     serve_once(_i / 2, 0);
     pass_time(1.5 * SHORT);
+    probe_clear();
     test_write_all(peer, "x", 1);
     begin = test_now();
     if (_i % 2)

@@ -79,6 +79,7 @@ START_TEST(who_leaves_is_not_told)
     serve_once(SELECT, 0);
     if (_i % 2)
         let_come_due(SELECT, 2 * SHORT);
+    probe_clear();
     leaving[_i / 2](d);
     pass_time(2 * SHORT);
     serve_due(SELECT);
@@ -95,6 +96,7 @@ START_TEST(who_moves_is_told_by_the_other)
     set_timeout(d, SHORT);
     serve_once(SELECT, 0);
     pass_time(SHORT);
+    probe_clear();
     begin = test_now();
     move_away(d);
     while (probe_count("a.timeout") == 0)
@@ -141,6 +143,7 @@ START_TEST(a_map_that_is_freed)
     serve_once(SELECT, 0);
     if (_i)
         let_come_due(SELECT, 2 * SHORT);
+    probe_clear();
     asyncore_map_free(timed_map);
     timed_map = NULL;
     pass_time(2 * SHORT);
@@ -169,6 +172,7 @@ START_TEST(nobody_serves_the_map)
     set_timeout(d, SHORT);
     serve_once(_i, 0);
     ck_assert_int_eq(asyncore_loop(0, _i, other_map, 1), ASYNCORE_LOOP_COUNT);
+    probe_clear();
     calls = served->base.calls[PROBE_READABLE];
     ck_assert_int_eq(asyncore_loop(5 * SHORT, _i, other_map, 1), ASYNCORE_LOOP_COUNT);
     ck_assert_int_le(served->base.calls[PROBE_READABLE] - calls, 10);
@@ -198,6 +202,7 @@ START_TEST(the_host_stops_serving)
     set_timeout(d, SHORT);
     serve_once(ATTACHED, 0);
     ck_assert_int_eq(asyncore_map_detach(timed_map), 0);
+    probe_clear();
     let_come_due(SELECT, 2 * SHORT);
     check_trace("");
     serve_once(_i, 0);

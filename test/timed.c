@@ -90,7 +90,7 @@ static void attach(void)
     attached = true;
 }
 
-void serve_once(enum way way, double seconds)
+void serve_once(int way, double seconds)
 {
     const int flags = EVLOOP_ONCE | (seconds > 0 ? 0 : EVLOOP_NONBLOCK);
 
@@ -103,20 +103,20 @@ void serve_once(enum way way, double seconds)
 }
 
 /* The host's base runs the map's event some iterations after what made it due. */
-void serve_due(enum way way)
+void serve_due(int way)
 {
     for (int i = 0; i < 5; i++)
         serve_once(way, 0);
 }
 
-void let_come_due(enum way way, double seconds)
+void let_come_due(int way, double seconds)
 {
     pass_time(seconds);
     if (way != ATTACHED)
         ck_assert_int_ge(event_base_loop(base, EVLOOP_NONBLOCK), 0);
 }
 
-void serve_until(enum way way, const char *word, int count)
+void serve_until(int way, const char *word, int count)
 {
     const double deadline = test_now() + TEST_WAIT_SECONDS;
 
