@@ -76,7 +76,7 @@ void expt_disarm(struct asyncore_map *map)
 
 /* A descriptor that was closed behind our back can not be taken out, and while a dup of it lives it
  * stays: start over with a new epoll descriptor. */
-static void expt_restart(struct asyncore_map *map)
+void expt_restart(struct asyncore_map *map)
 {
     struct channel *c;
 

@@ -193,6 +193,7 @@ struct handled {
 struct asyncore_map {
     struct event_base *base;
     struct attached *attached;    /* attach.c; NULL: it is not */
+    struct wakeup *wakeup;        /* wakeup.c; NULL: libevent's threading is off */
     struct channel_list channels; /* in the map, in order */
     struct channel_list outside;
     struct channel_list doomed;
@@ -296,6 +297,9 @@ struct asyncore_map *map_default(void);
 void map_adopt(struct asyncore_map *map, struct channel *c);
 void map_disown(struct channel *c);
 void map_place(struct channel *c, enum place place);
+/* Whether an event_base can be made: without the descriptors that it needs libevent ends the
+ * process. Keeps errno of why not. */
+bool map_has_descriptors(void);
 /* Keeps the memory of the map. */
 void map_hold(struct asyncore_map *map);
 void map_drop(struct asyncore_map *map);
@@ -360,6 +364,8 @@ int expt_open(struct asyncore_map *map);
 int expt_arm(struct asyncore_map *map);
 void expt_disarm(struct asyncore_map *map);
 void expt_close(struct asyncore_map *map);
+/* Starts over with another descriptor, made when the channels are asked. */
+void expt_restart(struct asyncore_map *map);
 
 /* --- dispatch.c ------------------------------------------------------------------------------ */
 
@@ -470,6 +476,20 @@ void timeout_end(struct asyncore_map *map);
 /* Releases the calls that are still to come; gives them the priority of the map. */
 void call_drop_all(struct asyncore_map *map);
 void call_set_priorities(struct asyncore_map *map);
+/* --- wakeup.c -------------------------------------------------------------------------------- */
+
+/* What other threads wake the map with, if they may. -1: no memory. */
+int wakeup_open(struct asyncore_map *map);
+void wakeup_close(struct asyncore_map *map);
+
+/* Makes the calls that are left, and takes no more. */
+void wakeup_finish(struct asyncore_map *map);
+
+/* After a change of the map's priority. */
+void wakeup_set_priority(struct asyncore_map *map);
+
+/* After event_reinit. -1 with errno. */
+int wakeup_reinit(struct asyncore_map *map);
 
 /* --- errors ---------------------------------------------------------------------------------- */
 

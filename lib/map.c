@@ -36,11 +36,10 @@ struct asyncore_map *map_or_default(struct asyncore_map *map)
     return map ? map : asyncore_socket_map();
 }
 
-/* event_base_new ends the process when it does not get the descriptors it needs. */
-static bool has_descriptors(void)
+bool map_has_descriptors(void)
 {
     enum {
-        NEEDED = 3
+        NEEDED = 4 /* with libevent's threading on */
     };
     int fds[NEEDED];
     int n = 0;
@@ -101,6 +100,7 @@ static void map_clear(struct asyncore_map *map)
     if (map->reserve)
         evbuffer_free(map->reserve);
     expt_close(map);
+    wakeup_close(map);
     if (map->timer)
         event_free(map->timer);
     if (map->pause)
@@ -123,7 +123,7 @@ struct asyncore_map *asyncore_map_new(struct event_base *base)
 {
     struct asyncore_map *map;
 
-    if (!base && !has_descriptors())
+    if (!base && !map_has_descriptors())
         return NULL;
     map = calloc(1, sizeof *map);
     if (!map)
@@ -142,7 +142,7 @@ struct asyncore_map *asyncore_map_new(struct event_base *base)
         map->timer = evtimer_new(map->base, on_timer, map);
         map->pause = evtimer_new(map->base, on_pause_end, map);
     }
-    if (!map->timer || !map->pause) {
+    if (!map->timer || !map->pause || wakeup_open(map) < 0) {
         map_clear(map);
         free(map);
         errno = ENOMEM;
@@ -205,9 +205,10 @@ void asyncore_map_free(struct asyncore_map *map)
     if (map == default_map)
         default_map = NULL;
     map->freed = true;
+    map_enter(map);
     call_drop_all(map);
-    if (map->depth == 0)
-        map_end(map);
+    wakeup_finish(map);
+    map_leave(map);
 }
 
 int asyncore_map_set_priority(struct asyncore_map *map, int priority)
@@ -221,6 +222,7 @@ int asyncore_map_set_priority(struct asyncore_map *map, int priority)
         return -EINVAL;
     map->priority = priority;
     attach_rearm(map);
+    wakeup_set_priority(map);
     expt_disarm(map);
     timeout_rearm(map);
     call_set_priorities(map);

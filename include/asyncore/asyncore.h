@@ -14,5 +14,6 @@
 #include <asyncore/map.h>
 #include <asyncore/producer.h>
 #include <asyncore/socket.h>
+#include <asyncore/thread.h>
 
 #endif

@@ -3,7 +3,8 @@
  *
  * A channel is owned by its map from its construction to its destruction. It is in the map
  * (counted, served, seen by the loop) from add_channel to del_channel, in that order; one that
- * comes back goes last. One thread at a time may use a map, its channels and its base.
+ * comes back goes last. One thread at a time may use a map, its channels and its base; thread.h has
+ * what others may do.
  *
  * Wherever a map is asked for, NULL is the process's default map (Python: asyncore.socket_map).
  */
