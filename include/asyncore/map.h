@@ -50,6 +50,27 @@ ASYNCORE_API struct event_base *asyncore_map_base(struct asyncore_map *map);
  * is nothing else. -EINVAL: the base does not have it, or the map has been freed. */
 ASYNCORE_API int asyncore_map_set_priority(struct asyncore_map *map, int priority);
 
+/* In the child, after fork: gives the map, and its base by event_reinit, descriptors of their own
+ * for what they watch. Before it the child must do nothing else with the map, its channels or its
+ * base, not even close them: that would take the parent's out. A child that leaves them alone
+ * altogether, and ends by _exit or exec, does not need it. Once for each map; several may be on one
+ * base. May be called in a handler, or in a callback of the base, that has forked.
+ *
+ * Then both go on with copies: of the channels, whose descriptors are the same open sockets and
+ * files, so that only one of the two should go on reading or writing each, and the other close its
+ * own (its descriptor only: a connection ends when both have closed it; asyncore_shutdown ends it
+ * for both); of output that is queued, which both send; of calls that are pending; of the passes
+ * that the fork was in. A listener may stay in both: who is first accepts. O_NONBLOCK of a
+ * file_dispatcher belongs to the open file: who closes it first takes it back for both. Threads are
+ * not copied: none may be in a call of this library's or of libevent's with this base at the fork.
+ *
+ * 0, also for the default map that is not there; -EINVAL: the map has been freed; -EMFILE, -ENFILE:
+ * nothing was done, it can be called again when descriptors are free; another error of making them
+ * or of watching: the channels are watched anew in the next pass, which tells of their errors; of
+ * the base's other events some may not be pending any more, until it is called again and succeeds.
+ * Python: none; its select and poll keep nothing in the kernel. */
+ASYNCORE_API int asyncore_map_reinit(struct asyncore_map *map);
+
 /* How many channels are in the map. Python: len(map). */
 ASYNCORE_API size_t asyncore_map_length(const struct asyncore_map *map);
 
