@@ -9,8 +9,7 @@ static void rearm_all(struct asyncore_map *map)
     struct channel *c;
 
     TAILQ_FOREACH (c, &map->channels, in_place) {
-        watch_none(c);
-        channel_touch(c);
+        watch_park(c);
     }
 }
 

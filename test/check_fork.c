@@ -81,6 +81,13 @@ static void end(void)
             test_close(&ends[i]);
 }
 
+/* With nothing left, for what looks for leaks. */
+static _Noreturn void child_ends(void)
+{
+    end();
+    _exit(0);
+}
+
 /* Serves the map until done, in both processes. */
 static int serve(bool (*done)(void *arg), void *arg)
 {
@@ -148,7 +155,7 @@ START_TEST(both_serve)
         NEED(asyncore_close(&probes[PARENTS]->base) == 0);
         NEED(is_served(CHILDS));
         NEED(asyncore_map_length(the_map) == 1);
-        _exit(0);
+        child_ends();
     }
     ck_assert(ended_well(pid));
     ck_assert(is_served(PARENTS));
@@ -168,7 +175,7 @@ START_TEST(both_serve_at_once)
         NEED(asyncore_close(&probes[PARENTS]->base) == 0);
         for (int i = 0; i < 1000; i++)
             NEED(is_served(CHILDS));
-        _exit(0);
+        child_ends();
     }
     asyncore_close(&probes[CHILDS]->base);
     for (int i = 0; i < 1000; i++)
@@ -186,8 +193,7 @@ START_TEST(child_frees_its_map)
     pid = split();
     if (pid == 0) {
         NEED(asyncore_map_reinit(the_map) == 0);
-        end();
-        _exit(0);
+        child_ends();
     }
     ck_assert(ended_well(pid));
     ck_assert(is_served(PARENTS));
@@ -214,7 +220,7 @@ START_TEST(a_listener_in_both)
         NEED(asyncore_map_reinit(the_map) == 0);
         fd = test_connect(&addr);
         NEED(serve(has_accepted, listener) == 0);
-        _exit(0);
+        child_ends();
     }
     ck_assert(ended_well(pid));
     fd = test_connect(&addr);
@@ -244,7 +250,7 @@ START_TEST(out_of_band_data_in_both)
         NEED(asyncore_map_reinit(the_map) == 0);
         NEED(urgent_is_served(CHILDS));
         NEED(asyncore_close(&probes[PARENTS]->base) == 0);
-        _exit(0);
+        child_ends();
     }
     ck_assert(ended_well(pid));
     ck_assert(urgent_is_served(PARENTS));
@@ -288,7 +294,7 @@ START_TEST(a_file_in_both)
         NEED(asyncore_map_reinit(the_map) == 0);
         NEED(write(pair[1], "x", 1) == 1);
         NEED(serve(has_read, &reader->total) == 0);
-        _exit(0);
+        child_ends();
     }
     ck_assert(ended_well(pid));
     test_write_all(pair[1], "x", 1);
@@ -337,7 +343,7 @@ START_TEST(queued_output_is_sent_by_both)
         NEED(asyncore_map_reinit(the_map) == 0);
         NEED(serve(has_sent_all, d) == 0);
         NEED(received > queued); /* with what was on its way */
-        _exit(0);
+        child_ends();
     }
     ck_assert(ended_well(pid));
     ck_assert_int_eq(serve(has_sent_all, d), 0);
@@ -381,7 +387,7 @@ START_TEST(in_a_handler)
         NEED(is_served(CHILDS));
         NEED(asyncore_map_length(the_map) == CHANNELS);
         NEED(write(ends[CHILDS], "x", 1) == 1); /* the parent's pass still has its turn */
-        _exit(0);
+        child_ends();
     }
     ck_assert_str_eq(probe_trace(), "parent's.read child's.read");
     ck_assert(is_served(CHILDS));
@@ -414,7 +420,7 @@ START_TEST(in_a_callback_of_the_host)
         ck_assert_int_eq(settle(), 0);
     if (forked == 0) {
         NEED(is_served(CHILDS));
-        _exit(0);
+        child_ends();
     }
     ck_assert(ended_well(forked));
     ck_assert(is_served(PARENTS));
@@ -440,7 +446,7 @@ START_TEST(pending_calls_are_made_by_both)
     if (pid == 0) {
         NEED(asyncore_map_reinit(the_map) == 0);
         NEED(is_served(CHILDS) && count == 1);
-        _exit(0);
+        child_ends();
     }
     ck_assert(ended_well(pid));
     ck_assert(is_served(PARENTS));
@@ -468,7 +474,7 @@ static char state_of(pid_t thread)
         line[0] = '\0';
     fclose(file);
     state = strrchr(line, ')');
-    return state && state[1] ? state[2] : '?';
+    return (char)(state && state[1] ? state[2] : '?');
 }
 
 static void stops(struct asyncore_map *called, void *arg)
@@ -519,7 +525,7 @@ START_TEST(threads_of_the_child_wake_it)
         else
             NEED(event_base_dispatch(base) == 0);
         NEED(pthread_join(thread, NULL) == 0);
-        _exit(0);
+        child_ends();
     }
     ck_assert(ended_well(forked));
     ck_assert(is_served(PARENTS));
@@ -547,7 +553,8 @@ START_TEST(maps_on_one_base)
         NEED(is_served(CHILDS));
         NEED(write(peer, "x", 1) == 1);
         NEED(run_until_true(other, false, has_read, &probe->total) == 0);
-        _exit(0);
+        asyncore_map_free(other);
+        child_ends();
     }
     ck_assert(ended_well(pid));
     ck_assert(is_served(PARENTS));
@@ -566,7 +573,8 @@ START_TEST(the_default_map)
     pid = split();
     if (pid == 0) {
         NEED(asyncore_map_reinit(NULL) == 0);
-        _exit(0);
+        asyncore_map_free(asyncore_socket_map());
+        child_ends();
     }
     ck_assert(ended_well(pid));
 }
@@ -611,7 +619,7 @@ START_TEST(a_descriptor_closed_by_others)
         NEED(probe_count("high.close") == 1);
         NEED(asyncore_map_reinit(the_map) == 0);
         NEED(is_served(CHILDS));
-        _exit(0);
+        child_ends();
     }
     ck_assert(ended_well(pid));
     ck_assert(is_served(PARENTS));
@@ -639,7 +647,7 @@ START_TEST(without_descriptors)
         NEED(asyncore_map_reinit(the_map) == 0);
         NEED(asyncore_close(&probes[PARENTS]->base) == 0);
         NEED(is_served(CHILDS));
-        _exit(0);
+        child_ends();
     }
     ck_assert(ended_well(pid));
     ck_assert(is_served(PARENTS));
