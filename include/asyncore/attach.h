@@ -10,6 +10,9 @@
  * Channels are asked again after each pass, after every call of the library on them that can change
  * their answers, after asyncore_map_touch, and when the timeout is over.
  *
+ * A base that the map has made goes with the map: while somebody runs that base, an attached map
+ * that has one must not be freed in a callback of it, a handler or done; break its loop first.
+ *
  * While it is empty, an attached map has no event pending, and so does not keep event_base_dispatch
  * from returning.
  */
