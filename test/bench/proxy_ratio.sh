@@ -56,7 +56,7 @@ start() {
     port=$(sed -n "/$pattern/s/.*[: ]\([0-9][0-9]*\)\$/\1/p" "$dir/$name")
 }
 
-start target '^port ' taskset -c 1 python3 "$load" serve "$bytes"
+start target '^port ' taskset -c 1 python3 "$load" serve "$bytes" 262144
 target=127.0.0.1:$port
 start proxy '^listening on ' taskset -c 0 "$bin/proxy" 127.0.0.1 "$port"
 ours=$port
@@ -74,7 +74,7 @@ socat64=$port
 
 # through PORT
 through() {
-    taskset -c 1 python3 "$load" run "$1" "$bytes" 2>"$dir/err" || fail "$(cat "$dir/err")"
+    taskset -c 1 python3 "$load" run "$bytes" 262144 "$1" 1 2>"$dir/err" || fail "$(cat "$dir/err")"
 }
 
 echo "  proxy  socat  ratio  socat -b 65536  ratio"

@@ -1,7 +1,8 @@
 """A server, and a client, that both send so many bytes at once and compare what they get.
 
-usage: proxy_load.py serve BYTES         prints its port, and serves until it is killed
-       proxy_load.py run PORT BYTES [N]  N connections at once (1); prints the MB/s of both ways
+usage: proxy_load.py serve BYTES SIZE       prints its port, and serves until it is killed
+       proxy_load.py run BYTES SIZE PORT N  N connections at once; prints the MB/s of both ways
+SIZE is how much is read at once.
 """
 import random
 import socket
@@ -25,9 +26,9 @@ def send(sock, pattern, total):
     sock.shutdown(socket.SHUT_WR)
 
 
-def receive(sock, pattern, total):
+def receive(sock, pattern, total, size):
     got = 0
-    while data := sock.recv(PIECE):
+    while data := sock.recv(size):
         at = got % PERIOD
         if data != pattern[at:at + len(data)]:
             raise ValueError('different in the %d bytes from %d' % (len(data), got))
@@ -36,7 +37,7 @@ def receive(sock, pattern, total):
         raise ValueError('%d bytes, not %d' % (got, total))
 
 
-def exchange(sock, mine, theirs, total, failures):
+def exchange(sock, mine, theirs, total, size, failures):
     """Both at once; the end of each comes through by itself."""
     def sender():
         try:
@@ -46,7 +47,7 @@ def exchange(sock, mine, theirs, total, failures):
     thread = threading.Thread(target=sender)
     thread.start()
     try:
-        receive(sock, theirs, total)
+        receive(sock, theirs, total, size)
     except (OSError, ValueError) as error:
         failures.append(error)
         sock.close()
@@ -54,21 +55,21 @@ def exchange(sock, mine, theirs, total, failures):
     sock.close()
 
 
-def serve(total):
+def serve(total, size):
     listener = socket.create_server(('127.0.0.1', 0))
     print('port', listener.getsockname()[1], flush=True)
     while True:
         sock = listener.accept()[0]
-        threading.Thread(target=exchange, args=(sock, PATTERNS[1], PATTERNS[0], total, []),
-                         daemon=True).start()
+        threading.Thread(target=exchange, daemon=True,
+                         args=(sock, PATTERNS[1], PATTERNS[0], total, size, [])).start()
 
 
-def run(port, total, count):
+def run(total, size, port, count):
     failures = []
     start = time.monotonic()
     threads = [threading.Thread(target=exchange, args=(
-        socket.create_connection(('127.0.0.1', port)), PATTERNS[0], PATTERNS[1], total, failures))
-        for _ in range(count)]
+        socket.create_connection(('127.0.0.1', port)), PATTERNS[0], PATTERNS[1], total, size,
+        failures)) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -78,7 +79,8 @@ def run(port, total, count):
     print('%.0f' % (2 * total * count / (time.monotonic() - start) / 1e6))
 
 
+numbers = [int(argument) for argument in sys.argv[2:]]
 if sys.argv[1] == 'serve':
-    serve(int(sys.argv[2]))
+    serve(*numbers)
 else:
-    run(int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else 1)
+    run(*numbers)
