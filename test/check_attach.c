@@ -3,6 +3,7 @@
  *
  * Tests that run in both ways of the loop have _i for use_poll.
  */
+#include "chat_probe.h"
 #include "hosted.h"
 
 #include <errno.h>
@@ -612,6 +613,31 @@ START_TEST(host_closes_all)
 }
 END_TEST
 
+static int push_and_run_the_base(struct chat *self)
+{
+    ck_assert_int_eq(asynchat_push(&self->base.base, "hi", 2), 0);
+    ck_assert_received(peers[0], "");
+    host_settle();
+    ck_assert_received(peers[0], "hi");
+    return asynchat_push(&self->base.base, "ho", 2);
+}
+
+/* In a handler that runs outside of a pass, output is gathered; it goes out before the base's loop
+ * in that handler waits, and what is pushed after that at the handler's end. */
+START_TEST(base_runs_in_a_handler)
+{
+    make_connected_chats(1, AF_INET);
+    chats[0]->hook[CHAT_FOUND] = push_and_run_the_base;
+    attach(_i);
+    host_settle();
+    test_write_all(peers[0], "x\n", 2);
+    test_wait_readable(asyncore_fileno(chat_d(0)));
+    ck_assert_int_eq(asyncore_read(chat_d(0)), 0);
+    ck_assert_int_eq(chats[0]->calls[CHAT_FOUND], 1);
+    ck_assert_received(peers[0], "ho");
+}
+END_TEST
+
 /* --- running -----------------------------------------------------------------------------------
  */
 
@@ -657,6 +683,7 @@ static void add_interest(Suite *s)
     tcase_add_loop_test(tc, host_takes_out_and_puts_back, 0, 2);
     tcase_add_loop_test(tc, host_sets_a_socket, 0, 2);
     tcase_add_loop_test(tc, host_closes_all, 0, 2);
+    tcase_add_loop_test(tc, base_runs_in_a_handler, 0, 2);
 }
 
 int main(void)
