@@ -113,7 +113,7 @@ static void note_gathered(struct chat *chat)
     TAILQ_INSERT_TAIL(&map->gathered, chat, in_gathered);
     if (map->flushing)
         channel_touch(chat->channel); /* its turn may be over */
-    attach_wake(map); /* in a handler of the host's, which may run the base */
+    attach_wake(map);                 /* in a handler of the host's, which may run the base */
 }
 
 int chat_spill(struct chat *chat)

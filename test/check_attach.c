@@ -619,7 +619,9 @@ static int push_and_run_the_base(struct chat *self)
     ck_assert_received(peers[0], "");
     host_settle();
     ck_assert_received(peers[0], "hi");
-    return asynchat_push(&self->base.base, "ho", 2);
+    ck_assert_int_eq(asynchat_push(&self->base.base, "ho", 2), 0);
+    ck_assert_received(peers[0], "");
+    return 0;
 }
 
 /* In a handler that runs outside of a pass, output is gathered; it goes out before the base's loop

@@ -363,6 +363,21 @@ START_TEST(freed_in_a_handler)
 }
 END_TEST
 
+static int free_and_exit(struct probe *self)
+{
+    (void)free_in_handler(self);
+    return ASYNCORE_EXIT_NOW;
+}
+
+START_TEST(freed_in_a_handler_that_exits)
+{
+    make_ready(_i);
+    probes[1]->hook[PROBE_READ] = free_and_exit;
+    ck_assert_int_eq(event_base_dispatch(base), 1);
+    check_freed("a.read b.read a.finalize b.finalize c.finalize");
+}
+END_TEST
+
 static int free_in_predicate(struct probe *self)
 {
     self->hook[PROBE_READABLE] = NULL;
@@ -639,6 +654,7 @@ static void add_freeing(Suite *s)
     TCase *tc = add_hosted_case(s, tcase_create("freeing"));
 
     tcase_add_loop_test(tc, freed_in_a_handler, 0, 2);
+    tcase_add_loop_test(tc, freed_in_a_handler_that_exits, 0, 2);
     tcase_add_loop_test(tc, freed_in_a_predicate, 0, 2);
     tcase_add_loop_test(tc, freed_while_channels_are_ready, 0, 2);
     tcase_add_loop_test(tc, freed_while_the_base_is_stopping, 0, 2);
