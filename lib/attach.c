@@ -234,16 +234,12 @@ int asyncore_map_attach_loop(double timeout, bool use_poll, struct asyncore_map 
         free(a);
         return -ENOMEM;
     }
-    if (map->priority >= 0)
-        (void)event_priority_set(a->event, map->priority);
     a->pass = (struct pass){.timeout = pass_timeout(timeout),
                             .use_poll = use_poll,
                             .exact = count != ASYNCORE_COUNT_NONE};
     a->count = count;
     a->done = done;
     a->arg = arg;
-    a->filled = map->length > 0;
-    map->exiting = false;
     map->attached = a;
     pass_begin(map, &a->pass);
     map->in_handler = a->pass.in_handler; /* which goes on: it is none of a pass */

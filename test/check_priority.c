@@ -239,6 +239,19 @@ START_TEST(changed_while_ready)
 }
 END_TEST
 
+/* What done is still to be told is not lost either. */
+START_TEST(changed_while_emptied)
+{
+    make_one_in(the_map, 0);
+    set_priorities(NORMAL, NORMAL);
+    attach_both(_i);
+    ck_assert_int_eq(asyncore_close(d(0)), 0);
+    ck_assert_int_eq(asyncore_map_set_priority(the_map, URGENT), 0);
+    ck_assert_int_eq(event_base_dispatch(base), 1);
+    check_trace("a.finalize done=EMPTY");
+}
+END_TEST
+
 /* Out-of-band data comes by an event of the map. */
 START_TEST(changed_beside_urgent_data)
 {
@@ -348,6 +361,7 @@ int main(void)
     tcase_add_loop_test(tc, others_have_their_turn, 0, 2);
     tcase_add_loop_test(tc, changed_in_a_handler, 0, 2);
     tcase_add_loop_test(tc, changed_while_ready, 0, 2);
+    tcase_add_loop_test(tc, changed_while_emptied, 0, 2);
     tcase_add_loop_test(tc, changed_beside_urgent_data, 0, 2);
     tcase_add_loop_test(tc, in_a_loop, 0, 2);
     tcase_add_loop_test(tc, in_a_loop_beside_a_busy_host, 0, 2);
