@@ -67,6 +67,13 @@ stage_sanitizers()
         UBSAN_OPTIONS=print_stacktrace=1 run_tests sanitizers -LE 'package|stress|oracle'
 }
 
+# The thread sanitizer knows no threads after a fork: check_fork has them.
+stage_tsan()
+{
+    configure_and_build tsan all -DASYNCORE_SANITIZE=thread -DCMAKE_C_COMPILER=gcc
+    run_tests tsan -R '^check_thread|^demo/echo_threads$'
+}
+
 stage_valgrind()
 {
     local memcheck='valgrind;--quiet;--error-exitcode=99;--leak-check=full'
