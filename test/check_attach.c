@@ -177,13 +177,6 @@ START_TEST(detached_from_urgent_data)
 }
 END_TEST
 
-CALLBACK(stop)
-{
-    UNUSED_ARGUMENTS;
-    probe_note("stop");
-    ck_assert_int_eq(event_base_loopbreak(base), 0);
-}
-
 /* A file is always ready; a host's timer comes in between, and each round is one pass. */
 START_TEST(files_and_a_timer_of_the_host)
 {
@@ -214,6 +207,18 @@ static int write_one(struct probe *self)
     return asyncore_send(&self->base, "x", 1);
 }
 
+/* Until the channel has had its share, too. */
+CALLBACK(tick)
+{
+    (void)fd;
+    (void)what;
+    probe_note("tick");
+    if (probes[0]->calls[PROBE_WRITE] >= 3)
+        ck_assert_int_eq(event_base_loopbreak(base), 0);
+    else
+        host_call(tick, arg, 10000);
+}
+
 /* A channel that always writes, and can. */
 START_TEST(writes_for_ever_and_a_timer_of_the_host)
 {
@@ -221,9 +226,9 @@ START_TEST(writes_for_ever_and_a_timer_of_the_host)
     probes[0]->hook[PROBE_WRITE] = write_one;
     probes[0]->writable = true;
     attach(_i);
-    host_call(stop, NULL, 10000);
+    host_call(tick, NULL, 10000);
     ck_assert_int_eq(dispatch(), 0);
-    ck_assert_int_eq(probe_count("stop"), 1);
+    ck_assert_int_ge(probe_count("tick"), 1);
     ck_assert_int_ge(probes[0]->calls[PROBE_WRITE], 3);
 }
 END_TEST
