@@ -182,6 +182,15 @@ static bool goes_behind(struct asyncore_map *map, struct attached *a)
     return a->behind;
 }
 
+/* Of what predicates have closed: finalize may end it, too, or change what was asked before. */
+static void sweep(struct asyncore_map *map)
+{
+    if (TAILQ_EMPTY(&map->doomed))
+        return;
+    map_sweep(map);
+    attach_run_soon(map);
+}
+
 static void on_pass(evutil_socket_t fd, short what, void *arg)
 {
     struct asyncore_map *map = arg;
@@ -200,7 +209,7 @@ static void on_pass(evutil_socket_t fd, short what, void *arg)
     map_enter(map);
     map->in_handler = false;
     r = go_on(map, a, &spent);
-    map_sweep(map); /* finalize may end it, too */
+    sweep(map);
     outcome = outcome_of(map, a, r, spent, &result);
     if (outcome == GOES_ON || a->detached || map->freed)
         done = NULL; /* nobody is told */
