@@ -204,21 +204,32 @@ static int serve_socket(struct channel *c, unsigned ready, bool use_poll)
     return asyncore_exception(d);
 }
 
-/* Its time comes last: what has happened before counts. */
-static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
+static int serve_late(struct asyncore_map *map, struct channel *c)
 {
-    struct asyncore_map *map = dispatcher_of(c)->map;
-    const unsigned of_socket = ready & ~(unsigned)READY_TIMEOUT;
-    int r = of_socket != 0 ? serve_socket(c, of_socket, use_poll) : 0;
-    handler_fn *late;
+    handler_fn *late = timeout_take(c);
 
-    if (r != 0 || of_socket == ready || loop_is_stopped(map))
-        return r;
-    late = timeout_take(c);
     if (!late)
         return 0;
     map->stats.events++;
     return serve(dispatcher_of(c), late);
+}
+
+/* Its time comes last: what has happened before counts. The handler before it may have put c into
+ * another map, and freed that. */
+static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
+{
+    struct asyncore_map *map = dispatcher_of(c)->map;
+    const unsigned of_socket = ready & ~(unsigned)READY_TIMEOUT;
+    int r;
+
+    if (of_socket == ready)
+        return serve_socket(c, ready, use_poll);
+    c->refs++;
+    r = of_socket != 0 ? serve_socket(c, of_socket, use_poll) : 0;
+    if (r == 0 && !loop_is_stopped(map))
+        r = serve_late(map, c);
+    channel_release(c);
+    return r;
 }
 
 /* Calls what the channels are ready for and mask has: one thing at a time in select's way. */

@@ -251,8 +251,9 @@ static int interest(struct channel *c)
            (writable && !d->accepting ? ASYNCORE_WRITE : 0);
 }
 
-/* Who came in after last is asked in the next pass, as in Python. */
-static int ask(struct channel *c, uint64_t last)
+/* Asks c, which its predicates may take out of the map. Who came in after last is asked in the next
+ * pass, as in Python. */
+static int ask_and_watch(struct channel *c, uint64_t last)
 {
     struct asyncore_map *map = dispatcher_of(c)->map;
     const uint64_t outer = map->asking;
@@ -272,6 +273,19 @@ static int ask(struct channel *c, uint64_t last)
     return watch_or_hang_up(c, (unsigned)want);
 }
 
+/* The same. After an error it is asked again; c may be gone, with a map that it was put into. */
+static int ask(struct channel *c, uint64_t last)
+{
+    int r;
+
+    c->refs++;
+    r = ask_and_watch(c, last);
+    if (r < 0)
+        channel_touch(c);
+    channel_release(c);
+    return r;
+}
+
 /* late: of those whose turn was over when they were touched, too. */
 static int ask_changed(struct asyncore_map *map, uint64_t last, bool late)
 {
@@ -285,11 +299,10 @@ static int ask_changed(struct asyncore_map *map, uint64_t last, bool late)
         map->changes--;
         c->changed = false;
         r = has_turn ? ask(c, last) : 0;
-        if (r < 0 || !has_turn) {
+        if (r < 0)
+            return r;
+        if (!has_turn)
             channel_touch(c);
-            if (r < 0)
-                return r;
-        }
     }
     return 0;
 }

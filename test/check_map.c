@@ -224,6 +224,44 @@ START_TEST(channel_moves_in_its_handler)
 }
 END_TEST
 
+/* A predicate may do all of it. */
+static int move_to_the_end(struct probe *self)
+{
+    struct asyncore_map *other = asyncore_map_new(NULL);
+
+    ck_assert_int_eq(asyncore_add_channel(&self->base, other), 0);
+    asyncore_map_free(other);
+    return *(int *)self->arg;
+}
+
+static int answers[] = {0, 1, -EPROTO};
+
+START_TEST(predicate_moves_to_a_map_that_is_freed)
+{
+    make(2, AF_UNIX, the_map);
+    probes[0]->hook[PROBE_READABLE] = move_to_the_end;
+    probes[0]->arg = &answers[_i];
+    ck_assert_int_eq(asyncore_poll(0, the_map), answers[_i] < 0 ? answers[_i] : 0);
+    ck_assert_int_eq(probe_count("a.finalize"), 1);
+    ck_assert_str_eq(probe_names(the_map), "b");
+}
+END_TEST
+
+START_TEST(quiet_predicate_moves_to_a_map_that_is_freed)
+{
+    int pair[2];
+    struct probe *quiet;
+
+    test_pair(AF_UNIX, pair);
+    quiet = quiet_probe_make("q", pair[0], the_map);
+    quiet->hook[PROBE_READABLE] = move_to_the_end;
+    quiet->arg = &answers[_i];
+    ck_assert_int_eq(asyncore_poll(0, the_map), answers[_i] < 0 ? answers[_i] : 0);
+    ck_assert_int_eq(probe_count("q.finalize"), 1);
+    test_close(&pair[1]);
+}
+END_TEST
+
 START_TEST(set_socket_moves)
 {
     struct asyncore_map *other = asyncore_map_new(NULL);
@@ -546,6 +584,8 @@ static void add_membership(Suite *s)
     tcase_add_loop_test(tc, channel_moves, 0, 2);
     tcase_add_loop_test(tc, channel_moves_with_its_write_event, 0, 2);
     tcase_add_loop_test(tc, channel_moves_in_its_handler, 0, 2);
+    tcase_add_loop_test(tc, predicate_moves_to_a_map_that_is_freed, 0, 3);
+    tcase_add_loop_test(tc, quiet_predicate_moves_to_a_map_that_is_freed, 0, 3);
     tcase_add_test(tc, set_socket_moves);
 }
 

@@ -70,6 +70,30 @@ enum {
     LEAVING = sizeof leaving / sizeof *leaving
 };
 
+static int move_to_the_end(struct probe *self)
+{
+    move_away(probe_dispatcher(self));
+    asyncore_map_free(other_map);
+    other_map = NULL;
+    return 0;
+}
+
+/* In poll's way it is all one turn. */
+START_TEST(who_goes_with_another_map_is_not_told)
+{
+    struct asyncore_dispatcher *d = timed_make();
+
+    set_timeout(d, SHORT);
+    serve_once(_i, 0);
+    let_come_due(_i, 2 * SHORT);
+    probe_clear();
+    timed_channel->base.hook[PROBE_READ] = move_to_the_end;
+    test_write_all(peer, "x", 1);
+    serve_until(_i, "a.finalize", 1);
+    check_trace("a.read a.finalize");
+}
+END_TEST
+
 /* Who leaves is not told, though it was armed, or due already. _i / 2: how; _i % 2: it was due. */
 START_TEST(who_leaves_is_not_told)
 {
@@ -568,6 +592,7 @@ static TCase *add_case(Suite *s, TCase *tc, SFun set_up, SFun tear_down)
 static void add_maps(TCase *tc)
 {
     tcase_add_loop_test(tc, who_leaves_is_not_told, 0, 2 * LEAVING);
+    tcase_add_loop_test(tc, who_goes_with_another_map_is_not_told, 0, ATTACHED);
     tcase_add_loop_test(tc, who_moves_is_told_by_the_other, 0, 2);
     tcase_add_loop_test(tc, who_comes_back_is_told, 0, WAYS);
     tcase_add_loop_test(tc, nothing_is_left_on_the_base, 0, LEAVING - 1);
