@@ -163,7 +163,6 @@ static void release(struct asyncore_map *map)
     event_free(a->event);
     event_del(map->pause);
     TAILQ_FOREACH (c, &map->channels, in_place) {
-        c->paused = false; /* who serves it next may try at once */
         batch_remove(c);
         watch_park(c);
     }
@@ -188,7 +187,8 @@ static void sweep(struct asyncore_map *map)
     if (TAILQ_EMPTY(&map->doomed))
         return;
     map_sweep(map);
-    attach_run_soon(map);
+    if (map->length > 0)
+        attach_run_soon(map);
 }
 
 static void on_pass(evutil_socket_t fd, short what, void *arg)
