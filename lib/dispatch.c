@@ -169,7 +169,7 @@ int asyncore_readwrite(struct asyncore_dispatcher *d, int flags)
     begin(c, &call);
     r = serve_flags(c, flags);
     if (r < 0 && error_is_disconnect(r))
-        r = asyncore_handle_close(d);
+        r = dispatcher_handle_close(d);
     else if (r < 0)
         r = deal_with(c, r);
     return end(c, &call, r);

@@ -288,6 +288,11 @@ int asyncore_dispatcher_handle_timeout(struct asyncore_dispatcher *d)
     return asyncore_handle_close(d);
 }
 
+int dispatcher_handle_close(struct asyncore_dispatcher *d)
+{
+    return channel_of(d)->closed ? 0 : asyncore_handle_close(d);
+}
+
 int asyncore_dispatcher_handle_error(struct asyncore_dispatcher *d)
 {
     const struct asyncore_error *e = asyncore_compact_traceback(d);
@@ -300,7 +305,7 @@ int asyncore_dispatcher_handle_error(struct asyncore_dispatcher *d)
     r = asyncore_log_infof(
         d, ASYNCORE_LOG_ERROR, "uncaptured python exception, closing channel %s (%s:%s [%s|%s|%d])",
         name, asyncore_errorcode(e->error), e->message, e->file, e->function, e->line);
-    return r < 0 ? r : asyncore_handle_close(d);
+    return r < 0 ? r : dispatcher_handle_close(d);
 }
 
 /* --- the class ------------------------------------------------------------------------------- */

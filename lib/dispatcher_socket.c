@@ -300,8 +300,8 @@ static int pause_accepting(struct asyncore_dispatcher *d, int error)
     struct channel *c = channel_of(d);
     int r = 0;
 
-    if (c->place == PLACE_IN_MAP && map_pause(c) < 0)
-        c->paused = false;
+    c->paused = c->place == PLACE_IN_MAP;
+    channel_touch(c);
     if (!c->told) {
         c->told = true;
         r = asyncore_log_infof(d, ASYNCORE_LOG_ERROR, "accept: %s, waiting",

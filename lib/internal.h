@@ -308,8 +308,8 @@ void map_enter(struct asyncore_map *map);
 void map_leave(struct asyncore_map *map);
 /* Destroys what was closed. */
 void map_sweep(struct asyncore_map *map);
-/* Keeps a listener from accepting for a moment; -1: it cannot be. */
-int map_pause(struct channel *c);
+/* Whether c is a listener that waits for descriptors; then it is told when it may go on. */
+bool map_pauses(struct channel *c);
 /* event_add, with the priority of the map's events. */
 int map_add_event(const struct asyncore_map *map, struct event *event, const struct timeval *tv);
 
@@ -527,6 +527,9 @@ int dispatcher_without_socket(const struct channel *c);
 /* Before the connection is over: what an async_chat holds back is handed out. 1: d has been closed
  * meanwhile; or an error of its methods. */
 int dispatcher_end_of_input(struct asyncore_dispatcher *d);
+
+/* handle_close for an error, unless the handler that has failed has closed d already. */
+int dispatcher_handle_close(struct asyncore_dispatcher *d);
 
 /* What a send returned, as dispatcher.send gives it to its caller. */
 int dispatcher_sent(struct asyncore_dispatcher *d, size_t len, int sent);

@@ -79,13 +79,13 @@ static void on_pause_end(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-int map_pause(struct channel *c)
+bool map_pauses(struct channel *c)
 {
     struct asyncore_map *map = dispatcher_of(c)->map;
 
-    c->paused = true;
-    channel_touch(c);
-    return map_add_event(map, map->pause, &pause_time);
+    if (c->paused && !event_pending(map->pause, EV_TIMEOUT, NULL))
+        c->paused = map_add_event(map, map->pause, &pause_time) == 0;
+    return c->paused;
 }
 
 int map_add_event(const struct asyncore_map *map, struct event *event, const struct timeval *tv)

@@ -247,7 +247,7 @@ static int interest(struct channel *c)
         return readable < 0 ? readable : writable;
     if (c->created && !d->connected && !d->connecting && !d->accepting)
         return 0;
-    return (readable && !c->paused && !pressure_holds(c) ? ASYNCORE_READ : 0) |
+    return (readable && !map_pauses(c) && !pressure_holds(c) ? ASYNCORE_READ : 0) |
            (writable && !d->accepting ? ASYNCORE_WRITE : 0);
 }
 

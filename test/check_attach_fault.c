@@ -349,8 +349,8 @@ START_TEST(accepting_waits)
 }
 END_TEST
 
-/* Nothing of that stays in the base when the map is detached, and who serves it next tries at
- * once. */
+/* Nothing of that stays in the base when the map is detached; who serves it next waits, and then
+ * accepts. */
 START_TEST(detached_while_accepting_waits)
 {
     make_paused(_i);

@@ -743,6 +743,76 @@ START_TEST(an_error_after_close)
 }
 END_TEST
 
+/* ... but what it closed is not closed by the library once more. */
+struct closed_once {
+    struct asyncore_dispatcher base;
+};
+
+static int closed_once_readable(struct asyncore_dispatcher *d)
+{
+    (void)d;
+    return 1;
+}
+
+static int closed_once_writable(struct asyncore_dispatcher *d)
+{
+    (void)d;
+    return 0;
+}
+
+static int closed_once_handle_read(struct asyncore_dispatcher *d)
+{
+    asyncore_handle_close(d);
+    return results[READ];
+}
+
+static int closed_once_handle_close(struct asyncore_dispatcher *d)
+{
+    calls[CLOSE]++;
+    return asyncore_close(d);
+}
+
+static int closed_once_log_info(struct asyncore_dispatcher *d, const char *message,
+                                const char *type)
+{
+    (void)d;
+    (void)message;
+    (void)type;
+    calls[ERROR]++;
+    return 0;
+}
+
+ASYNCORE_CLASS(closed_once, asyncore_dispatcher, .readable = closed_once_readable,
+               .writable = closed_once_writable, .handle_read = closed_once_handle_read,
+               .handle_close = closed_once_handle_close, .log_info = closed_once_log_info);
+
+static void close_once(int error, bool use_poll)
+{
+    int pair[2];
+
+    test_socketpair(SOCK_STREAM, pair);
+    ck_assert_ptr_nonnull(closed_once_new(pair[0], NULL));
+    test_write_all(pair[1], "x", 1);
+    results[READ] = error;
+    ck_assert_int_eq(asyncore_loop(1.0, use_poll, NULL, ASYNCORE_COUNT_NONE), ASYNCORE_LOOP_EMPTY);
+    ck_assert_int_eq(calls[CLOSE], 1);
+    test_close(&pair[1]);
+}
+
+START_TEST(an_error_after_close_does_not_close_again)
+{
+    close_once(-EPROTO, _i == 1);
+    ck_assert_int_eq(calls[ERROR], 1); /* it is reported */
+}
+END_TEST
+
+START_TEST(a_disconnect_after_close_does_not_close_again)
+{
+    close_once(-ECONNRESET, true);
+    ck_assert_int_eq(calls[ERROR], 0);
+}
+END_TEST
+
 START_TEST(the_others_are_served)
 {
     int first;
@@ -1031,6 +1101,8 @@ static void add_loop(Suite *s)
     tcase_add_loop_test(tc, an_error_of_a_predicate_leaves_the_loop, 0, 8);
     tcase_add_loop_test(tc, eagain_is_no_failure, 0, 2 * HANDLERS);
     tcase_add_loop_test(tc, an_error_after_close, 0, 2);
+    tcase_add_loop_test(tc, an_error_after_close_does_not_close_again, 0, 2);
+    tcase_add_test(tc, a_disconnect_after_close_does_not_close_again);
     tcase_add_loop_test(tc, the_others_are_served, 0, 2);
 }
 

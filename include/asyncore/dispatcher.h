@@ -349,7 +349,8 @@ ASYNCORE_API int asyncore_dispatcher_handle_close(struct asyncore_dispatcher *d)
 ASYNCORE_API int asyncore_handle_timeout(struct asyncore_dispatcher *d);
 ASYNCORE_API int asyncore_dispatcher_handle_timeout(struct asyncore_dispatcher *d);
 
-/* Logs the error report (asyncore_compact_traceback) as an error, and calls handle_close. -EINVAL:
+/* Logs the error report (asyncore_compact_traceback) as an error, and calls handle_close, unless d
+ * has been closed. A handler that closes d and then fails has failed: this is called. -EINVAL:
  * there is no error. A handler that catches one calls asyncore_raise and then this. */
 ASYNCORE_API int asyncore_handle_error(struct asyncore_dispatcher *d);
 ASYNCORE_API int asyncore_dispatcher_handle_error(struct asyncore_dispatcher *d);

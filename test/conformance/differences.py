@@ -40,8 +40,8 @@ def difference_hang_up_after_data():
 
 def difference_closed_channel():
     """a channel closed earlier in the pass still gets the rest of its events, what is called on it
-    calls handle_close again, and close_all calls its close | nothing is called on a closed channel;
-    send and recv return 0"""
+    calls handle_close again, as does an error of the handler that closed it, and close_all calls its
+    close | nothing is called on a closed channel but handle_error; send and recv return 0"""
     flag_rules.append(lambda channel, flags, mask, first: note(channel).sockets == first)
 
     def unless_closed(channel, handler):
@@ -72,6 +72,21 @@ def difference_closed_channel():
     @patch(dispatcher_with_send, "send")
     def queue_and_send(original, channel, data):
         return None if note(channel).closed else original(channel, data)
+
+    def unless_it_is_closed(channel):
+        return None if note(channel).closed else channel.handle_close()
+
+    @patch(dispatcher, "handle_error")
+    def handle_error(original, channel):
+        view = View(channel)
+        view.handle_close = lambda: unless_it_is_closed(channel)
+        original(view)
+
+    @patch(asyncore, "readwrite")
+    def readwrite(original, channel, flags):
+        view = View(channel)
+        view.handle_close = lambda: unless_it_is_closed(channel)
+        original(view, flags)
 
     @patch(asyncore, "close_all")
     def close_all(original, map=None, ignore_all=False):

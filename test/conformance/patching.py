@@ -47,6 +47,9 @@ class View:
     def __getattr__(self, name):
         return getattr(self.viewed, name)
 
+    def __repr__(self):
+        return repr(self.viewed)
+
 
 # --- what is known of a channel ------------------------------------------------------------------
 
