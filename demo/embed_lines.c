@@ -61,14 +61,16 @@ static int line_handle_collect_limit(struct asyncore_dispatcher *d)
     return 0;
 }
 
+/* Not as a producer, of which nobody counts what it will make. */
 static int push_stats(struct asyncore_dispatcher *d)
 {
     const struct lines *lines = line_of(d)->lines;
     struct evbuffer *text = evbuffer_new();
     int rc = text ? lines->add_stats(text, lines->arg) : -ENOMEM;
+    const void *bytes = rc == 0 ? evbuffer_pullup(text, -1) : NULL;
 
     if (rc == 0)
-        return asynchat_push_with_producer(d, asynchat_evbuffer_producer_new(text));
+        rc = bytes ? asynchat_push(d, bytes, evbuffer_get_length(text)) : -ENOMEM;
     if (text)
         evbuffer_free(text);
     return rc;

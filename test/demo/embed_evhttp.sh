@@ -187,31 +187,53 @@ printf 'echo the last\nquit' | timeout 60 nc -N 127.0.0.1 "$port" >"$dir/out"
 [ "$(cat "$dir/out")" = 'the last' ] || fail "$(cat "$dir/out")"
 wait_until exactly channels 1
 
-# What a client does not read is queued, and that is bounded.
-mkfifo "$dir/stalled.go"
-start stalled python3 -c '
+# stall LINE: a client that sends it for ever, and reads nothing, until $dir/stalled.go is opened.
+stall() {
+    rm -f "$dir/stalled.go"
+    mkfifo "$dir/stalled.go"
+    start stalled python3 -c '
 import select, socket, sys
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 s.setblocking(False)
-lines = b"echo %1000d\n" % 0 * 64
+lines = (sys.argv[3] + "\n").encode() * 64
 sent = 0
 while select.select([], [s], [], 0.2)[1]:
     sent += s.send(lines)
     if sent > 40000000:
         sys.exit("the server takes everything from who does not read")
 print("stalled", flush=True)
-open(sys.argv[2])' "$port" "$dir/stalled.go"
-stalled=$pid
-wait_for '^stalled$' "$dir/stalled.out"
-queued=$(stats queued)
-[ "$queued" -ge 65536 ] || fail "$queued bytes are queued"
-[ "$queued" -le 1000000 ] || fail "$queued bytes are queued"
-printf 'echo served\nquit\n' | timeout 60 nc -N 127.0.0.1 "$port" >"$dir/out"
-[ "$(head -n 1 "$dir/out")" = served ] || fail "$(cat "$dir/out")"
-: >"$dir/stalled.go"
-ends 0 "$stalled"
-wait_until exactly queued 0
-wait_until descriptors "$before"
+open(sys.argv[2])' "$port" "$dir/stalled.go" "$1"
+    stalled=$pid
+    wait_for '^stalled$' "$dir/stalled.out"
+}
+
+# go_on BYTES: it may, and not more than that were queued for it meanwhile.
+go_on() {
+    queued=$(stats queued)
+    [ "$queued" -ge 65536 ] || fail "$queued bytes are queued"
+    [ "$queued" -le "$1" ] || fail "$queued bytes are queued"
+    printf 'echo served\nquit\n' | timeout 60 nc -N 127.0.0.1 "$port" >"$dir/out"
+    [ "$(head -n 1 "$dir/out")" = served ] || fail "$(cat "$dir/out")"
+    : >"$dir/stalled.go"
+    ends 0 "$stalled"
+    wait_until exactly queued 0
+    wait_until descriptors "$before"
+}
+
+# What a client does not read is queued, and that is bounded.
+stall "echo $(printf '%01000d' 0)"
+go_on 1000000
+
+# All of it counts: an answer to stats has more than 100 bytes.
+stats bytes_in >/dev/null
+cp "$dir/stats.json" "$dir/first.json"
+stall stats
+wait_until at_least queued 65536
+lines=$((($(figure bytes_in "$dir/stats.json") - $(figure bytes_in "$dir/first.json")) / 6))
+answered=$(($(figure bytes_out "$dir/stats.json") - $(figure bytes_out "$dir/first.json")))
+answered=$(((answered + $(figure queued "$dir/stats.json")) / 100))
+[ "$answered" -ge "$lines" ] || fail "$lines lines, $answered answers: $(cat "$dir/stats.json")"
+go_on 4000000
 
 # --- ports that are taken, and the end -----------------------------------------------------------
 
