@@ -33,3 +33,8 @@ int64_t clock_tick(void)
     clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
     return to_ns(&tick);
 }
+
+int64_t clock_safe(int64_t ns)
+{
+    return ns + 2 * clock_tick();
+}

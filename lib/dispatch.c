@@ -226,6 +226,7 @@ static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
         return serve_socket(c, ready, use_poll);
     c->refs++;
     r = of_socket != 0 ? serve_socket(c, of_socket, use_poll) : 0;
+    channel_touch(c); /* for the next time, or if this one is not served */
     if (r == 0 && !loop_is_stopped(map))
         r = serve_late(map, c);
     channel_release(c);

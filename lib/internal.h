@@ -190,6 +190,14 @@ struct handled {
     struct handled *outer;
 };
 
+/* A time to be idle, and what libevent knows it by; NULL: the base refused it. */
+struct common_timeout {
+    int64_t idle; /* ns; 0: not yet in use */
+    const struct timeval *tv;
+};
+
+#define COMMON_TIMEOUTS 8
+
 struct asyncore_map {
     struct event_base *base;
     struct attached *attached;    /* attach.c; NULL: it is not */
@@ -214,11 +222,8 @@ struct asyncore_map {
     bool timer_fired;
     struct event *pause; /* ends the pause of listeners without descriptors */
 
-    struct deadline *timeouts;   /* of channels in the map: timeout.c */
-    struct event *timeout_timer; /* made when it is first needed */
-    int64_t timeout_at;          /* the deadline that it is set for; 0: not set */
-    struct deadline *calls;      /* call_later.c */
-    uint64_t last_call;
+    struct common_timeout common_timeouts[COMMON_TIMEOUTS]; /* timeout.c */
+    TAILQ_HEAD(, asyncore_call) calls;                      /* call_later.c */
 
     struct event *expt_event; /* out-of-band data: expt.c */
     int expt_fd;
@@ -433,49 +438,38 @@ void attach_rearm(struct asyncore_map *map);
 /* For the end of the map. */
 void attach_end(struct asyncore_map *map);
 
-/* --- time: clock.c, deadline.c, timeout.c, call_later.c --------------------------------------- */
+/* --- time: clock.c, timeout.c, call_later.c --------------------------------------------------- */
 
-/* The monotonic clock, in ns; and the coarse one, which is cheaper, and some of its ticks behind.
- */
+/* The monotonic clock, in ns; and the coarse one, which is cheaper, and libevent's. */
 int64_t clock_now(void);
 int64_t clock_coarse(void);
 int64_t clock_tick(void);
 
-/* When something is due: the first member of what it is. A set is its first one; NULL: empty. */
-struct deadline {
-    int64_t at;     /* of clock_now */
-    uint64_t order; /* among those of the same time */
-    struct deadline *child, *next, *prev;
-};
+/* What to wait by the coarse clock so as not to be early: on virtual machines it has been seen one
+ * and a half ticks behind. */
+int64_t clock_safe(int64_t ns);
 
-void deadline_add(struct deadline **set, struct deadline *d);
-void deadline_remove(struct deadline **set, struct deadline *d);
-/* A walk of a set, from its first one, in no order; nothing may be added or removed meanwhile. */
-struct deadline *deadline_next(struct deadline *d);
-
-/* c comes into the map, or leaves it; connect was called, and it may be under way; connected or
- * connecting have changed. */
+/* c has come into the map, and is to be touched; it leaves it; connect was called, and it may be
+ * under way; connected or connecting have changed. */
 void timeout_enter(struct channel *c);
 void timeout_leave(struct channel *c);
 void timeout_connecting(struct channel *c, bool under_way);
 void timeout_update(struct channel *c);
 
-/* Whether the time of c is up, and it has not been served. */
-bool timeout_is_due(const struct channel *c);
+/* For c with timeouts: marks it in the batch if its time is up, or else sets its timer. 0 or
+ * -ENOMEM. */
+int timeout_watch(struct channel *c);
 
-/* What is to be called for it, which counts anew; NULL: it is not due any more. */
+/* What is to be called for c, touched, whose time counts anew; NULL: it is not due any more. */
 handler_fn *timeout_take(struct channel *c);
 
-/* Sets the map's timer if there is something to wait for. 0 or -ENOMEM. */
-int timeout_arm(struct asyncore_map *map);
-
-/* After a change of the map's priority; and for its end. */
-void timeout_rearm(struct asyncore_map *map);
-void timeout_end(struct asyncore_map *map);
+/* After a change of the map's priority. */
+void timeout_set_priority(struct channel *c);
 
 /* Releases the calls that are still to come; gives them the priority of the map. */
 void call_drop_all(struct asyncore_map *map);
 void call_set_priorities(struct asyncore_map *map);
+
 /* --- wakeup.c -------------------------------------------------------------------------------- */
 
 /* What other threads wake the map with, if they may. -1: no memory. */

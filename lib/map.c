@@ -105,7 +105,6 @@ static void map_clear(struct asyncore_map *map)
         event_free(map->timer);
     if (map->pause)
         event_free(map->pause);
-    timeout_end(map);
     if (map->own_base && map->base)
         event_base_free(map->base);
     map->base = NULL;
@@ -138,6 +137,7 @@ struct asyncore_map *asyncore_map_new(struct event_base *base)
     TAILQ_INIT(&map->asked);
     TAILQ_INIT(&map->changed);
     TAILQ_INIT(&map->gathered);
+    TAILQ_INIT(&map->calls);
     if (map->base) {
         map->timer = evtimer_new(map->base, on_timer, map);
         map->pause = evtimer_new(map->base, on_pause_end, map);
@@ -193,7 +193,7 @@ static void map_end(struct asyncore_map *map)
     map->depth--;
     map_sweep(map);
     assert(map->length == 0 && map->changes == 0 && !map->batch && map->expt_count == 0 &&
-           !map->timeouts && !map->calls);
+           TAILQ_EMPTY(&map->calls));
     map_clear(map);
     map_drop(map);
 }
@@ -224,9 +224,9 @@ int asyncore_map_set_priority(struct asyncore_map *map, int priority)
     attach_rearm(map);
     wakeup_set_priority(map);
     expt_disarm(map);
-    timeout_rearm(map);
     call_set_priorities(map);
     TAILQ_FOREACH (c, &map->channels, in_place) {
+        timeout_set_priority(c);
         watch_park(c);
     }
     return 0;

@@ -1,11 +1,12 @@
 /*
  * The time of channels: idle ones, and connections that are not made.
  *
- * A channel with a timeout is in its map's set of deadlines while it is in the map. What happens on
- * it only notes the time: its deadline is looked at when the one that the set knows has come, and
- * goes back into the set if it has moved. One timer a map waits for the first; it is set before
- * the map waits, and by itself while somebody serves the map. Who is due is not in the set until it
- * has been served: due outlives the marks in a batch.
+ * A channel with a timeout has a timer on the map's base while it is in the map. What happens on
+ * the channel only notes the time: when the timer fires, it is set again for what is left. Who has
+ * none, being due, or for lack of memory, is marked in a batch, or touched, and looked at when it
+ * is asked what it is interested in; dropping the marks touches it.
+ *
+ * Full times to be idle are libevent's common timeouts: a queue each, in place of its heap.
  */
 #include "internal.h"
 
@@ -13,151 +14,129 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* Times are those of the coarse clock, which libevent uses, too. The timer's event is behind it. */
 struct timeouts {
-    struct deadline deadline; /* when it is looked at, if it is queued */
-    struct channel *channel;
-    int64_t idle; /* ns; FOREVER: none */
+    int64_t timer_at; /* the deadline that the timer is set for; 0: it is not set */
+    int64_t idle;     /* ns; FOREVER: none */
     int64_t connect;
     int64_t active;   /* when something has happened on the channel */
     int64_t began;    /* when it began to connect */
     unsigned attempt; /* the generation of the socket that connects; 0: none does, in time */
-    bool coarse;      /* active is of the coarse clock */
-    bool queued;
-    bool due;
 };
 
-static struct timeouts *timeouts_of(struct deadline *deadline)
+static struct event *event_of(struct timeouts *t)
 {
-    return (struct timeouts *)(void *)deadline;
+    return (struct event *)(void *)((char *)t + ALIGNED(sizeof *t));
 }
 
-static bool is_connecting(const struct timeouts *t)
+static bool is_connecting(const struct channel *c)
 {
-    const struct asyncore_dispatcher *d = dispatcher_of(t->channel);
+    const struct asyncore_dispatcher *d = dispatcher_of(c);
+    const struct timeouts *t = c->timeouts;
 
-    return t->connect != FOREVER && d->connecting && !d->connected &&
-           t->attempt == t->channel->generation;
+    return t->connect != FOREVER && d->connecting && !d->connected && t->attempt == c->generation;
 }
 
-/* When the channel is due. On virtual machines the coarse clock has been seen one and a half ticks
- * behind. */
-static int64_t deadline_of(const struct timeouts *t)
+/* When the channel is due. */
+static int64_t deadline_of(const struct channel *c)
 {
-    if (is_connecting(t))
-        return t->began + t->connect;
-    if (t->idle == FOREVER)
-        return FOREVER;
-    return t->active + (t->coarse ? 2 * clock_tick() : 0) + t->idle;
+    const struct timeouts *t = c->timeouts;
+
+    if (is_connecting(c))
+        return t->began + clock_safe(t->connect);
+    return t->idle != FOREVER ? t->active + clock_safe(t->idle) : FOREVER;
 }
 
-/* --- the set and its timer ------------------------------------------------------------------- */
+/* --- the timer ------------------------------------------------------------------------------- */
 
-static void disarm(struct asyncore_map *map)
+/* What libevent knows so long a time by; NULL: it does not. A base has room for few, for good. */
+static const struct timeval *common_timeout(struct asyncore_map *map, int64_t idle)
 {
-    if (map->timeout_at != 0)
-        event_del(map->timeout_timer);
-    map->timeout_at = 0;
-}
+    struct common_timeout *common = map->common_timeouts;
+    const struct common_timeout *const end = common + COMMON_TIMEOUTS;
 
-static void add(struct timeouts *t, int64_t at)
-{
-    t->deadline.at = at;
-    t->queued = true;
-    deadline_add(&dispatcher_of(t->channel)->map->timeouts, &t->deadline);
-}
+    while (common < end && common->idle != 0 && common->idle != idle)
+        common++;
+    if (common == end)
+        return NULL;
+    if (common->idle == 0) {
+        const struct timeval tv = pass_timeval(clock_safe(idle));
 
-static void take_out(struct timeouts *t)
-{
-    struct asyncore_map *map = dispatcher_of(t->channel)->map;
-
-    deadline_remove(&map->timeouts, &t->deadline);
-    t->queued = false;
-    if (!map->timeouts)
-        disarm(map); /* it would keep the base alive */
-}
-
-/* After a change of its deadline, other than to a later one. */
-static void queue(struct timeouts *t)
-{
-    struct asyncore_map *map = dispatcher_of(t->channel)->map;
-    const int64_t at = deadline_of(t);
-
-    t->due = false;
-    if (t->queued && t->deadline.at <= at && at != FOREVER)
-        return; /* it is looked at in time */
-    if (t->queued)
-        take_out(t);
-    if (at == FOREVER || t->channel->place != PLACE_IN_MAP)
-        return;
-    add(t, at);
-    if (map->timeouts == &t->deadline)
-        attach_wake(map); /* to set the timer */
-}
-
-/* The time that the set knew has come. */
-static void look_at(struct timeouts *t, int64_t now)
-{
-    const int64_t at = deadline_of(t);
-
-    take_out(t);
-    if (at > now) {
-        if (at != FOREVER)
-            add(t, at);
-        return;
+        common->idle = idle;
+        common->tv = event_base_init_common_timeout(map->base, &tv);
     }
-    t->due = true;
-    if (map_gathers(dispatcher_of(t->channel)->map))
-        watch_mark(t->channel, READY_TIMEOUT);
-    else
-        channel_touch(t->channel); /* the map's next pass marks it */
+    return common->tv;
+}
+
+/* Of c in the map, if it has none and is to have one: 1: it is due instead; -ENOMEM. Who was active
+ * just now has the full time. */
+static int set_timer(struct channel *c)
+{
+    struct timeouts *t = c->timeouts;
+    struct asyncore_map *map = dispatcher_of(c)->map;
+    const int64_t at = deadline_of(c), now = clock_coarse();
+    const struct timeval left = pass_timeval(at - now);
+    const struct timeval *tv = NULL;
+
+    if (t->timer_at != 0 || at == FOREVER)
+        return 0;
+    if (at <= clock_now())
+        return 1;
+    if (!is_connecting(c) && now - t->active <= clock_tick())
+        tv = common_timeout(map, t->idle);
+    if (map_add_event(map, event_of(t), tv ? tv : &left) < 0)
+        return -ENOMEM;
+    t->timer_at = at;
+    return 0;
+}
+
+static void clear_timer(struct timeouts *t)
+{
+    if (t->timer_at != 0)
+        event_del(event_of(t));
+    t->timer_at = 0;
+}
+
+/* A timer that is set for an earlier time may stay. */
+static void deadline_changed(struct channel *c)
+{
+    const int64_t at = deadline_of(c);
+
+    if (at == FOREVER || at < c->timeouts->timer_at)
+        clear_timer(c->timeouts);
+    if (c->place == PLACE_IN_MAP && set_timer(c) != 0)
+        channel_touch(c);
 }
 
 static void on_timeout(evutil_socket_t fd, short what, void *arg)
 {
-    struct asyncore_map *map = arg;
-    const int64_t now = clock_now();
+    struct channel *c = arg;
+    int r = -EAGAIN;
 
     (void)fd;
     (void)what;
-    map->timeout_at = 0;
-    while (map->timeouts && map->timeouts->at <= now)
-        look_at(timeouts_of(map->timeouts), now);
-    if (map_gathers(map) && timeout_arm(map) < 0)
-        attach_wake(map); /* the next pass tells of it */
+    c->timeouts->timer_at = 0;
+    if (map_gathers(dispatcher_of(c)->map))
+        r = set_timer(c);
+    if (r > 0)
+        watch_mark(c, READY_TIMEOUT);
+    else if (r < 0)
+        channel_touch(c);
 }
 
-/* A timer that is set for a time before the first deadline finds nothing to do, once. */
-int timeout_arm(struct asyncore_map *map)
+int timeout_watch(struct channel *c)
 {
-    struct timeval tv = {.tv_sec = 0};
-    int64_t left;
+    const int r = set_timer(c);
 
-    if (!map->timeouts || (map->timeout_at != 0 && map->timeout_at <= map->timeouts->at))
-        return 0;
-    if (!map->timeout_timer)
-        map->timeout_timer = evtimer_new(map->base, on_timeout, map);
-    if (!map->timeout_timer)
-        return -ENOMEM;
-    left = map->timeouts->at - clock_now();
-    if (left > 0)
-        tv = pass_timeval(left + clock_tick()); /* libevent's clock is coarse, too */
-    if (map_add_event(map, map->timeout_timer, &tv) < 0)
-        return -ENOMEM;
-    map->timeout_at = map->timeouts->at;
-    return 0;
+    if (r > 0)
+        batch_mark(c, READY_TIMEOUT);
+    return r < 0 ? r : 0;
 }
 
-void timeout_rearm(struct asyncore_map *map)
+void timeout_set_priority(struct channel *c)
 {
-    disarm(map);
-    attach_wake(map);
-}
-
-void timeout_end(struct asyncore_map *map)
-{
-    if (map->timeout_timer)
-        event_free(map->timeout_timer);
-    map->timeout_timer = NULL;
+    if (c->timeouts) /* but for one that is active */
+        (void)event_priority_set(event_of(c->timeouts), dispatcher_of(c)->map->priority);
 }
 
 /* --- what happens to the channel -------------------------------------------------------------- */
@@ -165,65 +144,49 @@ void timeout_end(struct asyncore_map *map)
 void timeout_note(struct channel *c)
 {
     c->timeouts->active = clock_coarse();
-    c->timeouts->coarse = true;
-}
-
-/* The same where it is no matter of each message. */
-static void note_exactly(struct timeouts *t)
-{
-    t->active = clock_now();
-    t->coarse = false;
 }
 
 void timeout_enter(struct channel *c)
 {
     if (!c->timeouts)
         return;
-    note_exactly(c->timeouts);
-    queue(c->timeouts);
+    event_assign(event_of(c->timeouts), dispatcher_of(c)->map->base, -1, 0, on_timeout, c);
+    timeout_note(c);
 }
 
 void timeout_leave(struct channel *c)
 {
     if (!c->timeouts)
         return;
-    c->timeouts->due = false;
-    if (c->timeouts->queued)
-        take_out(c->timeouts);
+    clear_timer(c->timeouts);
+    event_debug_unassign(event_of(c->timeouts));
 }
 
-static void begin_to_connect(struct timeouts *t)
+static void begin_to_connect(struct channel *c)
 {
-    t->began = clock_now();
-    t->attempt = t->channel->generation;
-    queue(t);
+    c->timeouts->began = clock_coarse();
+    c->timeouts->attempt = c->generation;
 }
 
 void timeout_connecting(struct channel *c, bool under_way)
 {
     if (!c->timeouts)
         return;
-    note_exactly(c->timeouts);
+    timeout_note(c);
     c->timeouts->attempt = 0;
     if (under_way)
-        begin_to_connect(c->timeouts);
-    else
-        queue(c->timeouts);
+        begin_to_connect(c);
+    deadline_changed(c);
 }
 
 /* The idle time may be the shorter one. */
 void timeout_update(struct channel *c)
 {
     if (c->timeouts)
-        queue(c->timeouts);
+        deadline_changed(c);
 }
 
-/* --- in a pass ------------------------------------------------------------------------------- */
-
-bool timeout_is_due(const struct channel *c)
-{
-    return c->timeouts && c->timeouts->due;
-}
+/* --- when it is due -------------------------------------------------------------------------- */
 
 static int connection_timed_out(struct asyncore_dispatcher *d)
 {
@@ -238,15 +201,12 @@ handler_fn *timeout_take(struct channel *c)
 
     if (!t || c->place != PLACE_IN_MAP)
         return NULL;
-    if (deadline_of(t) > clock_now()) {
-        queue(t);
+    if (deadline_of(c) > clock_now())
         return NULL;
-    }
-    connecting = is_connecting(t);
+    connecting = is_connecting(c);
     if (connecting)
         t->attempt = 0;
-    note_exactly(t);
-    queue(t);
+    timeout_note(c);
     return connecting ? connection_timed_out : asyncore_handle_timeout;
 }
 
@@ -263,12 +223,12 @@ static int prepare(struct channel *c, double seconds, int64_t *ns)
         *ns = clock_tick();
     if (c->timeouts || *ns == FOREVER)
         return 0;
-    c->timeouts = calloc(1, sizeof *c->timeouts);
+    c->timeouts = calloc(1, ALIGNED(sizeof *c->timeouts) + event_get_struct_event_size());
     if (!c->timeouts)
         return -ENOMEM;
-    c->timeouts->channel = c;
     c->timeouts->idle = c->timeouts->connect = FOREVER;
-    note_exactly(c->timeouts);
+    if (c->place == PLACE_IN_MAP)
+        timeout_enter(c);
     return 0;
 }
 
@@ -281,8 +241,8 @@ int asyncore_set_timeout(struct asyncore_dispatcher *d, double seconds)
     if (r < 0 || !c->timeouts)
         return r;
     c->timeouts->idle = ns;
-    note_exactly(c->timeouts);
-    queue(c->timeouts);
+    timeout_note(c);
+    deadline_changed(c);
     return 0;
 }
 
@@ -296,8 +256,7 @@ int asyncore_set_connect_timeout(struct asyncore_dispatcher *d, double seconds)
         return r;
     c->timeouts->connect = ns;
     if (d->connecting)
-        begin_to_connect(c->timeouts);
-    else
-        queue(c->timeouts);
+        begin_to_connect(c);
+    deadline_changed(c);
     return 0;
 }

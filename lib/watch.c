@@ -177,12 +177,6 @@ static void forget_marks(struct channel *c)
     batch_remove(c);
 }
 
-/* What is to be called without the kernel being asked. */
-static unsigned due(const struct channel *c)
-{
-    return (timeout_is_due(c) ? READY_TIMEOUT : 0U) | (pressure_has_drained(c) ? READY_DRAIN : 0U);
-}
-
 static int watch(struct channel *c, unsigned want)
 {
     bool use_poll = dispatcher_of(c)->map->batch->use_poll;
@@ -193,8 +187,12 @@ static int watch(struct channel *c, unsigned want)
 
     if (c->batch && c->batch == dispatcher_of(c)->map->batch)
         forget_marks(c);
-    if (due(c) != 0)
-        batch_mark(c, due(c));
+    if (pressure_has_drained(c))
+        batch_mark(c, READY_DRAIN);
+    if (c->timeouts)
+        r = timeout_watch(c);
+    if (r < 0)
+        return r;
     c->want = (uint8_t)want;
     if (c->always) {
         if (want)
@@ -220,12 +218,14 @@ static int watch(struct channel *c, unsigned want)
 /* A descriptor that was closed behind our back is what poll(2) calls POLLNVAL. */
 static int watch_or_hang_up(struct channel *c, unsigned want)
 {
+    unsigned unwatched;
     int r = watch(c, want);
 
     if (r == 0 || fcntl(c->socket->fd, F_GETFD) >= 0)
         return r;
+    unwatched = c->ready & READY_UNWATCHED;
     batch_remove(c);
-    batch_mark(c, READY_HANGUP | due(c));
+    batch_mark(c, READY_HANGUP | unwatched);
     return 0;
 }
 
@@ -410,7 +410,7 @@ int watch_ask(struct asyncore_map *map)
         r = watch_again(map, last);
     if (r >= 0 && map->expt_count > 0)
         r = expt_arm(map);
-    return r < 0 ? r : timeout_arm(map);
+    return r;
 }
 
 void channel_touch(struct channel *c)

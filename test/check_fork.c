@@ -304,6 +304,49 @@ START_TEST(a_file_in_both)
 }
 END_TEST
 
+/* --- time ------------------------------------------------------------------------------------- */
+
+struct sleeper {
+    struct asyncore_dispatcher_with_send base;
+    size_t told;
+};
+
+ASYNCORE_DECLARE_LOCAL_CLASS(sleeper, asyncore_dispatcher_with_send);
+
+static int sleeper_handle_timeout(struct asyncore_dispatcher *d)
+{
+    sleeper_of(d)->told++;
+    return 0;
+}
+
+ASYNCORE_DEFINE_LOCAL_CLASS(sleeper, asyncore_dispatcher_with_send,
+                            .handle_timeout = sleeper_handle_timeout);
+
+/* The timer was set before, for both. */
+START_TEST(a_timeout_in_both)
+{
+    struct sleeper *sleeper;
+    int pair[2];
+    pid_t pid;
+
+    begin(_i, AF_UNIX);
+    test_socketpair(SOCK_STREAM, pair);
+    sleeper = sleeper_new(pair[0], the_map);
+    ck_assert_ptr_nonnull(sleeper);
+    ck_assert_int_eq(asyncore_set_timeout(sleeper_dispatcher(sleeper), 0.1), 0);
+    ck_assert_int_eq(settle(), 0);
+    pid = split();
+    if (pid == 0) {
+        NEED(asyncore_map_reinit(the_map) == 0);
+        NEED(serve(has_read, &sleeper->told) == 0);
+        child_ends();
+    }
+    ck_assert(ended_well(pid));
+    ck_assert_int_eq(serve(has_read, &sleeper->told), 0);
+    test_close(&pair[1]);
+}
+END_TEST
+
 /* --- output ----------------------------------------------------------------------------------- */
 
 static char data[1 << 20];
@@ -680,6 +723,7 @@ int main(void)
     tcase_add_loop_test(channels, a_listener_in_both, 0, VARIANTS);
     tcase_add_loop_test(channels, out_of_band_data_in_both, 0, VARIANTS);
     tcase_add_loop_test(channels, a_file_in_both, 0, VARIANTS);
+    tcase_add_loop_test(channels, a_timeout_in_both, 0, VARIANTS);
     tcase_add_loop_test(channels, queued_output_is_sent_by_both, 0, VARIANTS);
     tcase_add_loop_test(in_loop, in_a_handler, 0, VARIANTS);
     tcase_add_loop_test(in_loop, in_a_callback_of_the_host, 0, VARIANTS);

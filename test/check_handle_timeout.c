@@ -357,6 +357,52 @@ START_TEST(a_loop_that_ends)
 }
 END_TEST
 
+struct reader {
+    struct asyncore_dispatcher_with_send base;
+};
+
+static int reader_handle_read(struct asyncore_dispatcher *d)
+{
+    char byte;
+    int r = asyncore_recv(d, &byte, 1);
+
+    moved_at = test_now();
+    ck_assert_int_eq(asyncore_loop_exit(timed_map, 7), 0);
+    return r;
+}
+
+static int reader_handle_timeout(struct asyncore_dispatcher *d)
+{
+    (void)d;
+    told_at = test_now();
+    probe_note("reader.timeout");
+    return 0;
+}
+
+ASYNCORE_CLASS(reader, asyncore_dispatcher_with_send, .handle_read = reader_handle_read,
+               .handle_timeout = reader_handle_timeout);
+
+/* By who is due in the same pass: its time counts from there. */
+START_TEST(a_read_that_ends_the_loop)
+{
+    struct asyncore_dispatcher *d;
+    int pair[2];
+
+    test_pair(AF_INET, pair);
+    peer = pair[1];
+    d = reader_dispatcher(reader_new(pair[0], timed_map));
+    set_timeout(d, SHORT);
+    serve_once(_i, 0);
+    let_come_due(_i, 2 * SHORT);
+    probe_clear();
+    test_write_all(peer, "x", 1);
+    test_wait_readable(asyncore_fileno(d));
+    ck_assert_int_eq(asyncore_loop(LONG, _i == POLL, timed_map, 1), 7);
+    serve_until(_i, "reader.timeout", 1);
+    ck_assert_double_ge(told_at - moved_at, SHORT);
+}
+END_TEST
+
 /* --- the suite ------------------------------------------------------------------------------- */
 
 static TCase *add_case(Suite *s, TCase *tc)
@@ -378,6 +424,7 @@ static void add_due(Suite *s)
     tcase_add_loop_test(tc, a_handler_postpones_another, 0, 2 * WAYS);
     tcase_add_loop_test(tc, a_nested_pass, 0, ATTACHED);
     tcase_add_loop_test(tc, a_loop_that_ends, 0, ATTACHED);
+    tcase_add_loop_test(tc, a_read_that_ends_the_loop, 0, ATTACHED);
 }
 
 static void add_handler(Suite *s)
