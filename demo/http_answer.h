@@ -6,14 +6,13 @@
 
 struct asyncore_dispatcher;
 struct http_request;
-struct timeval;
 
 /* What all connections have in common. */
 struct http_site {
-    int root;                   /* the directory that is served */
-    const struct timeval *idle; /* how long a connection may do nothing */
-    struct http_date date;      /* now */
-    struct http_date modified;  /* of the last file */
+    int root;                  /* the directory that is served */
+    long idle;                 /* how many seconds a connection may do nothing */
+    struct http_date date;     /* now */
+    struct http_date modified; /* of the last file */
 };
 
 /* Queues the answer on d, an async_chat. 0, 1: it takes much memory until it is sent; or a negative

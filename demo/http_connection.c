@@ -18,9 +18,9 @@
 #include <err.h>
 #include <errno.h>
 #include <event2/buffer.h>
-#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* How long a header, or a line between the chunks of a body, may be. */
 #define HEADER_LIMIT 16384
@@ -44,7 +44,7 @@ enum state {
 struct client {
     struct asynchat_async_chat base;
     struct http_site *site;
-    struct event *idle;
+    time_t moved; /* when a request has come, or some of a body or of an answer has moved */
     enum state state;
     bool ended;                    /* the client sends no more */
     bool writing;                  /* in handle_write */
@@ -55,10 +55,12 @@ struct client {
 
 ASYNCORE_DECLARE_LOCAL_CLASS(client, asynchat_async_chat);
 
-/* Something has moved. */
-static void client_restart_idle(struct client *self)
+static time_t now(void)
 {
-    event_add(self->idle, self->site->idle);
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec;
 }
 
 /* --- answers --------------------------------------------------------------------------------- */
@@ -114,7 +116,7 @@ static int client_add_request(struct client *self, struct http_request *r)
     TAILQ_INSERT_TAIL(&self->requests, r, in_queue);
     if (!r->keep_alive)
         self->state = DISCARD;
-    client_restart_idle(self);
+    self->moved = now();
     return client_answer(self);
 }
 
@@ -212,7 +214,7 @@ static int client_collect_incoming_data(struct asyncore_dispatcher *d, const voi
         return 0;
     if (self->state == HEADER)
         return asynchat_keep_incoming_data(d, data, len);
-    client_restart_idle(self);
+    self->moved = now();
     return self->state == BODY || self->state == CHUNK ? 0
                                                        : asynchat_keep_incoming_data(d, data, len);
 }
@@ -248,7 +250,7 @@ static int client_handle_write(struct asyncore_dispatcher *d)
     self->writing = false;
     if (rc < 0 || self->state == LINGER)
         return rc;
-    client_restart_idle(self);
+    self->moved = now();
     return self->state == LAST ? 0 : client_answer(self);
 }
 
@@ -281,18 +283,27 @@ static int client_handle_error(struct asyncore_dispatcher *d)
     return asyncore_close(d);
 }
 
-/* Who has begun a request is told. */
-static void client_handle_idle(evutil_socket_t unused, short what, void *arg)
+/* Nothing moves: who has begun a request is told. */
+static int client_handle_timeout(struct asyncore_dispatcher *d)
 {
-    struct client *self = arg;
-    struct asyncore_dispatcher *d = client_dispatcher(self);
+    struct client *self = client_of(d);
     struct evbuffer *header = asynchat_incoming(d);
 
-    (void)unused;
-    (void)what;
     if (self->state != HEADER || client_is_sending(self) || !header ||
-        evbuffer_get_length(header) == 0 || client_refuse(self, 408) < 0)
-        (void)asyncore_close(d);
+        evbuffer_get_length(header) == 0)
+        return asyncore_close(d);
+    return client_refuse(self, 408);
+}
+
+/* To the library every byte is one that moves. But who sends a header bit by bit is not waited for,
+ * nor who goes on after the last answer. */
+static int client_handle_read(struct asyncore_dispatcher *d)
+{
+    struct client *self = client_of(d);
+
+    if (now() - self->moved > self->site->idle)
+        return client_handle_timeout(d);
+    return asynchat_async_chat_handle_read(d);
 }
 
 static int client_init(struct asyncore_dispatcher *d, int sock)
@@ -304,12 +315,7 @@ static int client_init(struct asyncore_dispatcher *d, int sock)
     rc = asynchat_async_chat_init(d, sock);
     if (rc >= 0)
         rc = asynchat_set_collect_limit(d, HEADER_LIMIT);
-    if (rc >= 0)
-        rc = client_expect(self, HEADER);
-    if (rc < 0)
-        return rc;
-    self->idle = event_new(asyncore_map_base(d->map), -1, 0, client_handle_idle, self);
-    return self->idle ? 0 : -ENOMEM;
+    return rc >= 0 ? client_expect(self, HEADER) : rc;
 }
 
 static void client_finalize(struct asyncore_dispatcher *d)
@@ -322,8 +328,6 @@ static void client_finalize(struct asyncore_dispatcher *d)
         free(r);
     }
     free(self->request);
-    if (self->idle)
-        event_free(self->idle);
 }
 
 ASYNCORE_DEFINE_LOCAL_CLASS(client, asynchat_async_chat, .interest = ASYNCORE_INTEREST_ON_CHANGE,
@@ -332,17 +336,22 @@ ASYNCORE_DEFINE_LOCAL_CLASS(client, asynchat_async_chat, .interest = ASYNCORE_IN
                             .collect_incoming_data = client_collect_incoming_data,
                             .found_terminator = client_found_terminator,
                             .handle_collect_limit = client_handle_collect_limit,
-                            .handle_write = client_handle_write,
+                            .handle_read = client_handle_read, .handle_write = client_handle_write,
+                            .handle_timeout = client_handle_timeout,
                             .handle_close = client_handle_close,
                             .handle_error = client_handle_error, .ac_in_buffer_size = 16384);
 
 int http_connection_new(int sock, struct asyncore_map *map, struct http_site *site)
 {
     struct client *self = client_new(sock, map);
+    int rc;
 
     if (!self)
         return -errno;
     self->site = site;
-    client_restart_idle(self);
-    return 0;
+    self->moved = now();
+    rc = asyncore_set_timeout(client_dispatcher(self), (double)site->idle);
+    if (rc < 0)
+        (void)asyncore_close(client_dispatcher(self));
+    return rc;
 }

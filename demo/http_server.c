@@ -6,7 +6,6 @@
 
 #include <err.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -29,7 +28,7 @@ struct options {
     const char *root;
     const char *host;
     uint16_t port;
-    struct timeval idle;
+    long idle;
 };
 
 struct server {
@@ -73,10 +72,7 @@ static int server_open(struct server *self, const struct options *options)
     struct asyncore_dispatcher *d = server_dispatcher(self);
     struct http_site *site = &self->site;
 
-    /* Connections share one place in libevent's queue of timers. */
-    site->idle = event_base_init_common_timeout(asyncore_map_base(d->map), &options->idle);
-    if (!site->idle)
-        return -ENOMEM;
+    site->idle = options->idle;
     site->root = open(options->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (site->root < 0)
         return asyncore_raise(d, -errno, "%s: %s", options->root, strerror(errno));
@@ -98,15 +94,12 @@ static int serve(const struct options *options)
     return 1;
 }
 
-static int parse_seconds(const char *text, struct timeval *interval)
+static int parse_seconds(const char *text, long *seconds)
 {
     char *end;
-    long seconds = strtol(text, &end, 10);
 
-    if (*end || seconds < 1 || seconds > 86400)
-        return -EINVAL;
-    *interval = (struct timeval){.tv_sec = seconds};
-    return 0;
+    *seconds = strtol(text, &end, 10);
+    return *end || *seconds < 1 || *seconds > 86400 ? -EINVAL : 0;
 }
 
 static int bad_option(const char *what, const char *value)
@@ -162,7 +155,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.root = ".", .host = "127.0.0.1", .idle = {.tv_sec = 60}};
+    struct options options = {.root = ".", .host = "127.0.0.1", .idle = 60};
     int status = parse_options(argc, argv, &options);
 
     return demo_exit(status < 0 ? serve(&options) : status);

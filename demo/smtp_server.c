@@ -10,7 +10,6 @@
 
 #include <err.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <getopt.h>
 #include <limits.h>
 #include <locale.h>
@@ -53,7 +52,6 @@ struct channel {
     struct asynchat_async_chat base;
     const struct settings *settings;
     struct smtp_session session;
-    struct event *timer;
     char peer[NI_MAXHOST];
     bool too_long; /* the command */
 
@@ -208,40 +206,22 @@ static int channel_found_terminator(struct asyncore_dispatcher *d)
 
 /* --- its life -------------------------------------------------------------------------------- */
 
-static void channel_timed_out(evutil_socket_t fd, short what, void *d)
+static int channel_handle_timeout(struct asyncore_dispatcher *d)
 {
     struct channel *self = channel_of(d);
 
-    (void)fd;
-    (void)what;
     if (self->session.state != SMTP_QUIT)
         (void)reply(self, "421 Error: timeout");
-    (void)asyncore_close(d);
-}
-
-static int restart_timer(struct channel *self)
-{
-    const struct timeval timeout = {.tv_sec = (time_t)self->settings->timeout};
-
-    return event_add(self->timer, &timeout) < 0 ? -ENOMEM : 0;
-}
-
-static int channel_handle_read(struct asyncore_dispatcher *d)
-{
-    int rc = restart_timer(channel_of(d));
-
-    return rc < 0 ? rc : asynchat_async_chat_handle_read(d);
+    return asyncore_close(d);
 }
 
 static void channel_finalize(struct asyncore_dispatcher *d)
 {
     mail_discard(&channel_of(d)->mail);
-    if (channel_of(d)->timer)
-        event_free(channel_of(d)->timer);
 }
 
 ASYNCORE_DEFINE_LOCAL_CLASS(channel, asynchat_async_chat, .finalize = channel_finalize,
-                            .handle_read = channel_handle_read,
+                            .handle_timeout = channel_handle_timeout,
                             .collect_incoming_data = channel_collect_incoming_data,
                             .found_terminator = channel_found_terminator,
                             .handle_collect_limit = channel_handle_collect_limit);
@@ -257,8 +237,7 @@ static int channel_start(struct channel *self, const struct settings *settings,
     self->session.settings = &settings->smtp;
     if (getnameinfo(addr, addrlen, self->peer, sizeof self->peer, NULL, 0, NI_NUMERICHOST))
         return -EINVAL;
-    self->timer = evtimer_new(asyncore_map_base(d->map), channel_timed_out, d);
-    rc = self->timer ? restart_timer(self) : -ENOMEM;
+    rc = asyncore_set_timeout(d, (double)settings->timeout);
     if (rc == 0)
         rc = asynchat_set_terminator(d, "\r\n", 2);
     if (rc == 0)

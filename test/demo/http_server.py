@@ -294,7 +294,7 @@ def idle():
     unread.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
     # One that goes on sends a byte every now and then, of a header: it is not waited for.
     slow.send("G")
-    while not select.select([begun.file, slow.file], [], [], 0.1)[0]:
+    while not select.select([slow.file], [], [], 0.1)[0]:
         slow.send("E")
     for client in begun, slow:
         status, header, _ = client.answer()
@@ -302,6 +302,19 @@ def idle():
         assert client.ended()
     assert silent.ended() and done.ended() and body.ended()
     assert 0.9 < time.monotonic() - began < 10
+    # Nor one that goes on after the last answer.
+    endless = Client()
+    endless.send(FIELD % "Connection: close\r\n")
+    assert endless.answer()[0] == 200 and endless.ended()
+    reset = select.poll()
+    reset.register(endless.socket, 0)
+    try:
+        while time.monotonic() - began < 20:
+            endless.send("x")
+            reset.poll(100)
+        sys.exit("it is still read")
+    except ConnectionError:
+        pass
     try:
         assert len(unread.file.read()) < 200 << 20
     except ConnectionResetError:
