@@ -133,7 +133,7 @@ static int hang_up(struct channel *c, int flags)
     r = dispatcher_end_of_input(dispatcher_of(c));
     if (r != 0)
         return r < 0 ? r : 0;
-    return asyncore_handle_close(dispatcher_of(c));
+    return dispatcher_handle_close(dispatcher_of(c));
 }
 
 static int serve_flags(struct channel *c, int flags)
@@ -183,15 +183,29 @@ static int flags_of(unsigned ready)
            (ready & READY_EXPT ? POLLPRI : 0) | (ready & READY_HANGUP ? POLLHUP : 0);
 }
 
-static int serve_socket(struct channel *c, unsigned ready, bool use_poll)
+/* What the library has found out, if it is still so. */
+static int serve_due(struct channel *c, unsigned ready)
+{
+    handler_fn *handler;
+
+    channel_touch(c); /* for the next time */
+    if (ready == READY_TIMEOUT)
+        handler = timeout_take(c);
+    else
+        handler = pressure_take_drained(c) ? asyncore_handle_drain : NULL;
+    if (!handler)
+        return 0;
+    dispatcher_of(c)->map->stats.events++;
+    return serve(dispatcher_of(c), handler);
+}
+
+static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
 {
     struct asyncore_dispatcher *d = dispatcher_of(c);
 
-    if (ready == READY_DRAIN && !pressure_take_drained(c))
-        return 0;
+    if (ready & READY_UNWATCHED)
+        return serve_due(c, ready);
     d->map->stats.events++;
-    if (ready == READY_DRAIN)
-        return serve(d, asyncore_handle_drain);
     /* Who is written to may want it again, in a pass in the handler too. */
     if ((ready & ASYNCORE_WRITE) || c->own_mind)
         channel_touch(c);
@@ -204,36 +218,8 @@ static int serve_socket(struct channel *c, unsigned ready, bool use_poll)
     return asyncore_exception(d);
 }
 
-static int serve_late(struct asyncore_map *map, struct channel *c)
-{
-    handler_fn *late = timeout_take(c);
-
-    if (!late)
-        return 0;
-    map->stats.events++;
-    return serve(dispatcher_of(c), late);
-}
-
-/* Its time comes last: what has happened before counts. The handler before it may have put c into
- * another map, and freed that. */
-static int serve_ready(struct channel *c, unsigned ready, bool use_poll)
-{
-    struct asyncore_map *map = dispatcher_of(c)->map;
-    const unsigned of_socket = ready & ~(unsigned)READY_TIMEOUT;
-    int r;
-
-    if (of_socket == ready)
-        return serve_socket(c, ready, use_poll);
-    c->refs++;
-    r = of_socket != 0 ? serve_socket(c, of_socket, use_poll) : 0;
-    channel_touch(c); /* for the next time, or if this one is not served */
-    if (r == 0 && !loop_is_stopped(map))
-        r = serve_late(map, c);
-    channel_release(c);
-    return r;
-}
-
-/* Calls what the channels are ready for and mask has: one thing at a time in select's way. */
+/* Calls what the channels are ready for and mask has: one thing, or, in poll's way, all that is the
+ * socket's. */
 static int walk(struct asyncore_map *map, unsigned mask)
 {
     struct batch *batch = map->batch;
@@ -257,6 +243,20 @@ static int walk(struct asyncore_map *map, unsigned mask)
     return r;
 }
 
+/* What is the socket's. */
+static int walk_phases(struct asyncore_map *map)
+{
+    const unsigned all = ASYNCORE_READ | ASYNCORE_WRITE | READY_EXPT | READY_HANGUP;
+    int r = 0;
+
+    if (map->batch->use_poll)
+        return walk(map, all);
+    for (unsigned phase = ASYNCORE_READ; r == 0 && (phase & all); phase <<= 1)
+        if (map->batch->ready & phase)
+            r = walk(map, phase);
+    return r;
+}
+
 int dispatch_batch(struct asyncore_map *map)
 {
     struct batch *batch = map->batch;
@@ -267,10 +267,9 @@ int dispatch_batch(struct asyncore_map *map)
         batch_sort(batch);
     if (batch->ready & READY_DRAIN)
         r = walk(map, READY_DRAIN); /* before they read again */
-    if (batch->use_poll)
-        return r == 0 ? walk(map, ~0U) : r;
-    for (unsigned phase = ASYNCORE_READ; r == 0 && phase <= batch->ready; phase <<= 1)
-        if (batch->ready & phase)
-            r = walk(map, phase);
+    if (r == 0)
+        r = walk_phases(map);
+    if (r == 0 && (batch->ready & READY_TIMEOUT))
+        r = walk(map, READY_TIMEOUT); /* what has happened before counts */
     return r;
 }

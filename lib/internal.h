@@ -463,8 +463,8 @@ int timeout_watch(struct channel *c);
 /* What is to be called for c, touched, whose time counts anew; NULL: it is not due any more. */
 handler_fn *timeout_take(struct channel *c);
 
-/* After a change of the map's priority. */
-void timeout_set_priority(struct channel *c);
+/* Takes the timer of c with timeouts out of the base until c is asked again. */
+void timeout_stop(struct channel *c);
 
 /* Releases the calls that are still to come; gives them the priority of the map. */
 void call_drop_all(struct asyncore_map *map);
@@ -522,7 +522,7 @@ int dispatcher_without_socket(const struct channel *c);
  * meanwhile; or an error of its methods. */
 int dispatcher_end_of_input(struct asyncore_dispatcher *d);
 
-/* handle_close for an error, unless the handler that has failed has closed d already. */
+/* handle_close, unless d is closed already: by the handler that has failed, say. */
 int dispatcher_handle_close(struct asyncore_dispatcher *d);
 
 /* What a send returned, as dispatcher.send gives it to its caller. */

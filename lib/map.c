@@ -226,7 +226,6 @@ int asyncore_map_set_priority(struct asyncore_map *map, int priority)
     expt_disarm(map);
     call_set_priorities(map);
     TAILQ_FOREACH (c, &map->channels, in_place) {
-        timeout_set_priority(c);
         watch_park(c);
     }
     return 0;

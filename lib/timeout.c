@@ -133,10 +133,9 @@ int timeout_watch(struct channel *c)
     return r < 0 ? r : 0;
 }
 
-void timeout_set_priority(struct channel *c)
+void timeout_stop(struct channel *c)
 {
-    if (c->timeouts) /* but for one that is active */
-        (void)event_priority_set(event_of(c->timeouts), dispatcher_of(c)->map->priority);
+    clear_timer(c->timeouts);
 }
 
 /* --- what happens to the channel -------------------------------------------------------------- */

@@ -97,6 +97,8 @@ void watch_park(struct channel *c)
 {
     c->ask_write |= (c->armed & ASYNCORE_WRITE) != 0; /* it was full */
     watch_none(c);
+    if (c->timeouts)
+        timeout_stop(c);
     channel_touch(c);
 }
 

@@ -86,6 +86,21 @@ START_TEST(detached_in_a_callback_of_the_host)
 }
 END_TEST
 
+/* The timers of channels, too, are not in the base of a map that nobody serves. */
+START_TEST(detached_with_timeouts)
+{
+    make_tcp(2);
+    ck_assert_int_eq(asyncore_set_timeout(d(0), 1000), 0);
+    ck_assert_int_eq(asyncore_set_timeout(d(1), 0.05), 0);
+    attach(_i);
+    host_settle();
+    ck_assert_int_eq(asyncore_map_detach(the_map), 0);
+    ck_assert_int_eq(host_events(), 0);
+    ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, _i, the_map, 1), ASYNCORE_LOOP_COUNT);
+    check_trace("b.close b.finalize");
+}
+END_TEST
+
 /* Between the marks of the channels and their pass: that timer runs behind their events, and in
  * front of the pass. */
 START_TEST(detached_while_channels_are_ready)
@@ -197,6 +212,7 @@ int main(void)
     tcase_add_loop_test(tc, detached_in_a_predicate, 0, 2);
     tcase_add_loop_test(tc, detached_and_failed, 0, 2);
     tcase_add_loop_test(tc, detached_in_a_callback_of_the_host, 0, 2);
+    tcase_add_loop_test(tc, detached_with_timeouts, 0, 2);
     tcase_add_loop_test(tc, detached_while_channels_are_ready, 0, 2);
     tcase_add_loop_test(tc, detached_and_exited, 0, 2);
     tcase_add_loop_test(tc, loop_exit_in_finalize, 0, 2);
