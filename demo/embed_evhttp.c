@@ -10,6 +10,7 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
+#include <event2/listener.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -147,6 +148,24 @@ static void on_other(struct evhttp_request *request, void *arg)
     refuse(request, HTTP_NOTFOUND, "Not Found");
 }
 
+static void accept_again(evutil_socket_t fd, short what, void *listener)
+{
+    (void)fd;
+    (void)what;
+    (void)evconnlistener_enable(listener);
+}
+
+/* There are no descriptors: libevent would try again at once, and again. */
+static void on_accept_error(struct evconnlistener *listener, void *http)
+{
+    const struct timeval moment = {.tv_usec = 100000};
+
+    (void)http;
+    if (event_base_once(evconnlistener_get_base(listener), -1, EV_TIMEOUT, accept_again, listener,
+                        &moment) == 0)
+        (void)evconnlistener_disable(listener);
+}
+
 static int open_http(struct program *program, const struct options *options)
 {
     struct evhttp_bound_socket *bound;
@@ -168,6 +187,7 @@ static int open_http(struct program *program, const struct options *options)
     bound = evhttp_bind_socket_with_handle(program->http, options->host, options->port);
     if (!bound)
         return -errno;
+    evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(bound), on_accept_error);
     return demo_print_listening_socket("http://", evhttp_bound_socket_get_fd(bound), "/");
 }
 

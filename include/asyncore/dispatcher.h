@@ -56,8 +56,10 @@ ASYNCORE_API int asyncore_close(struct asyncore_dispatcher *d);
 ASYNCORE_API int asyncore_dispatcher_close(struct asyncore_dispatcher *d);
 
 /* Takes the channel out of the map as close does, but returns the descriptor instead of closing
- * it: the caller's, non-blocking if it is a socket. What was queued and not sent is dropped.
- * -EBADF, -ENOTSUP (the socket object cannot). Python: d.del_channel(); d.socket.detach(). */
+ * it: the caller's, non-blocking if it is a socket. What was pushed in this handler is offered to
+ * the socket first; what is queued and not sent then is dropped, and so is input that an async_chat
+ * has read and not handed out yet, which lies behind the terminator. -EBADF, -ENOTSUP (the socket
+ * object cannot). Python: d.del_channel(); d.socket.detach(). */
 ASYNCORE_API int asyncore_detach(struct asyncore_dispatcher *d);
 
 /* --- in the map ------------------------------------------------------------------------------ */

@@ -46,9 +46,11 @@ ASYNCORE_API struct asyncore_map *asyncore_socket_map(void);
 ASYNCORE_API struct event_base *asyncore_map_base(struct asyncore_map *map);
 
 /* The priority of all the map's events in its base, see event_base_priority_init; by default that
- * of the base. libevent serves the lowest number that is ready, and looks at the others when there
- * is nothing else: an attached map with a low number that always has something to do keeps them
- * waiting. -EINVAL: the base does not have it, or the map has been freed. */
+ * which libevent gives them, the middle one when they are made: so event_base_priority_init comes
+ * before the map, or this after it. libevent serves the lowest number that is ready, and looks at
+ * the others when there is nothing else: an attached map with a low number that always has
+ * something to do keeps them waiting. -EINVAL: the base does not have it, or the map has been
+ * freed. */
 ASYNCORE_API int asyncore_map_set_priority(struct asyncore_map *map, int priority);
 
 /* In the child, after fork: gives the map, and its base by event_reinit, descriptors of their own
