@@ -90,8 +90,12 @@ struct asyncore_call *asyncore_call_cancel(struct asyncore_call *call)
 
 void call_drop_all(struct asyncore_map *map)
 {
-    while (!TAILQ_EMPTY(&map->calls))
-        release(TAILQ_FIRST(&map->calls));
+    struct asyncore_call *call, *next;
+
+    for (call = TAILQ_FIRST(&map->calls); call; call = next) {
+        next = TAILQ_NEXT(call, in_map);
+        release(call);
+    }
 }
 
 void call_set_priorities(struct asyncore_map *map)
