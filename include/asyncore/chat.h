@@ -147,10 +147,9 @@ ASYNCORE_API int asynchat_push_with_producer(struct asyncore_dispatcher *d,
 ASYNCORE_API int asynchat_close_when_done(struct asyncore_dispatcher *d);
 
 /* Sends what is queued, once: up to ac_out_buffer_size bytes, in not more than 256 pieces, and one
- * piece of a large file. 0 without a
- * connection, and where the socket takes nothing. An error of the socket goes to handle_error and
- * what that returned is returned; otherwise the error of a producer, of the handle_close that was
- * called, -ENOMEM. Python: initiate_send(). */
+ * piece of a large file. 0 without a connection, and where the socket takes nothing. An error of
+ * the socket goes to handle_error and what that returned is returned; otherwise the error of a
+ * producer, of the handle_close that was called, -ENOMEM. Python: initiate_send(). */
 ASYNCORE_API int asynchat_initiate_send(struct asyncore_dispatcher *d);
 
 /* Drops all input that has not been collected, what has been kept, and all output, without sending

@@ -101,8 +101,8 @@ struct asyncore_class {
     size_t ac_out_buffer_size; /* bytes; 0: as the super class says */
 
     /* Handlers without a counterpart in Python. */
-    int (*handle_drain)(struct asyncore_dispatcher *d);   /* see asyncore_set_back_pressure */
     int (*handle_timeout)(struct asyncore_dispatcher *d); /* see asyncore_set_timeout */
+    int (*handle_drain)(struct asyncore_dispatcher *d);   /* see asyncore_set_back_pressure */
 };
 
 /* A new channel of class cls, owned by map. fd: a connected, listening or unconnected socket; the

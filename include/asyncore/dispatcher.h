@@ -236,6 +236,7 @@ ASYNCORE_API int asyncore_getsockopt(struct asyncore_dispatcher *d, int level, i
 ASYNCORE_API int asyncore_set_back_pressure(struct asyncore_dispatcher *d,
                                             struct asyncore_dispatcher *sink, size_t high,
                                             size_t low);
+
 /* --- time ------------------------------------------------------------------------------------ */
 
 /* Python's asyncore has no counterpart of these. For both functions:
