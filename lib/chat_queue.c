@@ -187,7 +187,7 @@ static int keep_high_water(struct asyncore_dispatcher *d)
 {
     struct chat *chat = chat_of(d);
 
-    if (!is_above(chat) || chat->high_told)
+    if (chat->channel->closed || !is_above(chat) || chat->high_told)
         return 0;
     chat_send_gathered(chat->channel);
     if (!is_above(chat))
@@ -197,20 +197,32 @@ static int keep_high_water(struct asyncore_dispatcher *d)
 }
 
 /* What is queued is sent: now, or when the handler ends. */
-static int pushed(struct asyncore_dispatcher *d)
+static int send_pushed(struct asyncore_dispatcher *d)
 {
     struct chat *chat = chat_of(d);
-    int r = 0;
+    int r;
 
     if (gathers(chat)) {
         note_gathered(chat);
-    } else {
-        channel_touch(chat->channel); /* sending may run a pass */
-        r = chat_send(d, true);
-        if (r == -ENOMEM && chat->starved)
-            r = 0; /* what was pushed is queued: handle_write tries again */
+        return 0;
     }
-    return r < 0 ? r : keep_high_water(d);
+    channel_touch(chat->channel); /* sending may run a pass */
+    r = chat_send(d, true);
+    /* What was pushed is queued: handle_write tries again. */
+    return r == -ENOMEM && chat->starved ? 0 : r;
+}
+
+/* Whom that calls may free the map. */
+static int pushed(struct asyncore_dispatcher *d)
+{
+    int r;
+
+    asyncore_ref(d);
+    r = send_pushed(d);
+    if (r >= 0)
+        r = keep_high_water(d);
+    asyncore_unref(d);
+    return r;
 }
 
 static int add_mark(struct chat *chat, bool closes)

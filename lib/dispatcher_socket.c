@@ -71,9 +71,11 @@ int asyncore_detach(struct asyncore_dispatcher *d)
         return -EBADF;
     if (!HAS(c->socket->cls, detach))
         return -ENOTSUP;
+    asyncore_ref(d); /* a release of what was pushed may free the map */
     fd = channel_drop_socket(c, true);
     out_buffer_discard(c);
     (void)asyncore_dispatcher_close(d);
+    asyncore_unref(d);
     return fd;
 }
 

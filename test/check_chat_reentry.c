@@ -447,6 +447,74 @@ START_TEST(null_and_no_bytes)
 }
 END_TEST
 
+/* --- outside of handlers, where nobody else keeps the channel ----------------------------------
+ */
+
+static int frees_the_map(struct chat *self)
+{
+    struct asyncore_map *map = the_map;
+
+    probe_note("%s.free", self->name);
+    the_map = NULL;
+    asyncore_map_free(map);
+    return 0;
+}
+
+static struct asyncore_dispatcher *mortal_whose_peer_has_gone(void)
+{
+    int pair[2];
+
+    test_pair(AF_UNIX, pair);
+    test_close(&pair[1]);
+    chats[0] = chat_make_of(&mortal_class, "a", pair[0]);
+    return chat_d(0);
+}
+
+START_TEST(handle_close_of_a_push_frees_the_map)
+{
+    struct asyncore_dispatcher *d = mortal_whose_peer_has_gone();
+
+    if (_i == 1)
+        ck_assert_int_eq(asyncore_map_attach(the_map, NULL, NULL), 0);
+    chats[0]->hook[CHAT_CLOSE] = frees_the_map;
+    ck_assert_int_eq(chat_push_text(d, "text"), 0);
+    ck_assert_trace("a.close a.free a.finalize");
+}
+END_TEST
+
+START_TEST(closed_by_a_push_that_is_above_the_mark)
+{
+    struct asyncore_dispatcher *d = mortal_whose_peer_has_gone();
+
+    ck_assert_int_eq(asynchat_set_high_water(d, 1, false), 0);
+    ck_assert_int_eq(chat_push_text(d, "text"), 0);
+    ck_assert_trace("a.close");
+}
+END_TEST
+
+static void release_frees_the_map(const void *data, size_t len, void *arg)
+{
+    (void)data;
+    (void)len;
+    frees_the_map(arg);
+}
+
+START_TEST(release_of_a_detached_channel_frees_the_map)
+{
+    struct asyncore_dispatcher *d;
+    int fd;
+
+    chats[0] = chat_make_of(&mortal_class, "a", -1);
+    d = chat_d(0);
+    ck_assert_int_eq(asyncore_create_socket(d, AF_INET, SOCK_STREAM), 0);
+    ck_assert_int_eq(asynchat_push_reference(d, "text", 4, release_frees_the_map, chats[0]), 0);
+    fd = asyncore_detach(d);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_trace("a.free a.finalize");
+    test_close(&fd);
+}
+END_TEST
+
 /* --- the suite ------------------------------------------------------------------------------- */
 
 static void setup(void)
@@ -480,6 +548,11 @@ static void add_output(Suite *s)
     tcase_add_test(tc, closed_without_a_socket);
     tcase_add_loop_test(tc, writable_in_a_pass_in_a_send, 0, 2);
     tcase_add_test(tc, enomem_of_handle_error);
+
+    tc = add(s, tcase_create("outside"));
+    tcase_add_loop_test(tc, handle_close_of_a_push_frees_the_map, 0, 2);
+    tcase_add_test(tc, closed_by_a_push_that_is_above_the_mark);
+    tcase_add_test(tc, release_of_a_detached_channel_frees_the_map);
 
     tc = add(s, tcase_create("values"));
     tcase_add_loop_test(tc, simple_producer_of_too_much, 0, 3);
