@@ -211,15 +211,13 @@ handler_fn *timeout_take(struct channel *c)
 
 /* --- setting them ---------------------------------------------------------------------------- */
 
-/* What seconds mean, and the room for it if they are any. Less than a tick would make who stays
- * idle spin. */
+/* What seconds mean, and the room for it if they are any. However few they are, who stays idle does
+ * not spin: clock_safe. */
 static int prepare(struct channel *c, double seconds, int64_t *ns)
 {
     if (isnan(seconds) || seconds == 0)
         return -EINVAL;
     *ns = pass_timeout(seconds);
-    if (*ns < clock_tick())
-        *ns = clock_tick();
     if (c->timeouts || *ns == FOREVER)
         return 0;
     c->timeouts = calloc(1, ALIGNED(sizeof *c->timeouts) + event_get_struct_event_size());

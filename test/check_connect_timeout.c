@@ -142,6 +142,7 @@ START_TEST(set_while_it_connects)
 
     make_listener_full();
     timed_channel->base.hook[PROBE_ERROR] = note_error;
+    set_timeout(d, LONG);
     connect_to_it(d);
     serve_once(_i, 0);
     pass_time(2 * SHORT);

@@ -32,7 +32,7 @@ START_TEST(refused)
 }
 END_TEST
 
-/* A tick of the kernel's coarse clock is the least. */
+/* It takes a tick of the kernel's coarse clock at least. */
 START_TEST(too_short_does_not_spin)
 {
     struct asyncore_dispatcher *d = timed_make();

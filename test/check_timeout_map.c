@@ -138,6 +138,20 @@ START_TEST(nothing_is_left_on_the_base)
 }
 END_TEST
 
+/* Nor is anything put there for who is not in the map. */
+START_TEST(set_outside_of_the_map)
+{
+    struct asyncore_dispatcher *d = timed_make();
+
+    set_timeout(d, LONG);
+    asyncore_del_channel(d);
+    set_timeout(d, SHORT);
+    ck_assert_int_eq(event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED), 0);
+    ck_assert_int_eq(asyncore_add_channel(d, NULL), 0);
+    serve_until(_i, "a.timeout", 1);
+}
+END_TEST
+
 /* The map's end. */
 START_TEST(a_map_that_is_freed)
 {
@@ -301,6 +315,7 @@ static void add_maps(TCase *tc)
     tcase_add_loop_test(tc, who_moves_is_told_by_the_other, 0, 2);
     tcase_add_loop_test(tc, who_comes_back_is_told, 0, WAYS);
     tcase_add_loop_test(tc, nothing_is_left_on_the_base, 0, LEAVING - 1);
+    tcase_add_loop_test(tc, set_outside_of_the_map, 0, WAYS);
     tcase_add_loop_test(tc, a_map_that_is_freed, 0, 2);
     tcase_add_loop_test(tc, nobody_serves_the_map, 0, 2);
     tcase_add_loop_test(tc, nobody_has_served_the_map, 0, WAYS);
