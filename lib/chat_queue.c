@@ -196,29 +196,32 @@ static int keep_high_water(struct asyncore_dispatcher *d)
     return dispatch_error(d, asynchat_handle_high_water(d), "handle_high_water");
 }
 
-/* What is queued is sent: now, or when the handler ends. */
 static int send_pushed(struct asyncore_dispatcher *d)
 {
     struct chat *chat = chat_of(d);
     int r;
 
-    if (gathers(chat)) {
-        note_gathered(chat);
-        return 0;
-    }
     channel_touch(chat->channel); /* sending may run a pass */
     r = chat_send(d, true);
     /* What was pushed is queued: handle_write tries again. */
     return r == -ENOMEM && chat->starved ? 0 : r;
 }
 
-/* Whom that calls may free the map. */
+/* What is queued is sent: now, or when the handler ends. Who is called meanwhile may free the map.
+ */
 static int pushed(struct asyncore_dispatcher *d)
 {
-    int r;
+    struct chat *chat = chat_of(d);
+    const bool later = gathers(chat);
+    int r = 0;
 
+    if (later)
+        note_gathered(chat);
+    if (later && !is_above(chat))
+        return 0;
     asyncore_ref(d);
-    r = send_pushed(d);
+    if (!later)
+        r = send_pushed(d);
     if (r >= 0)
         r = keep_high_water(d);
     asyncore_unref(d);

@@ -74,14 +74,19 @@ static int set_timer(struct channel *c)
 {
     struct timeouts *t = c->timeouts;
     struct asyncore_map *map = dispatcher_of(c)->map;
-    const int64_t at = deadline_of(c), now = clock_coarse();
-    const struct timeval left = pass_timeval(at - now);
     const struct timeval *tv = NULL;
+    struct timeval left;
+    int64_t at, now;
 
-    if (t->timer_at != 0 || at == FOREVER)
+    if (t->timer_at != 0)
+        return 0;
+    at = deadline_of(c);
+    if (at == FOREVER)
         return 0;
     if (at <= clock_now())
         return 1;
+    now = clock_coarse();
+    left = pass_timeval(at - now);
     if (!is_connecting(c) && now - t->active <= clock_tick())
         tv = common_timeout(map, t->idle);
     if (map_add_event(map, event_of(t), tv ? tv : &left) < 0)

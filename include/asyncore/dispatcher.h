@@ -247,7 +247,8 @@ ASYNCORE_API int asyncore_set_back_pressure(struct asyncore_dispatcher *d,
  * early. It belongs to the channel, whichever sockets it has: it may be set before there is one, in
  * init, in handlers, and at any other time. Setting it again counts anew from now. It costs a look
  * at a clock per message, and a timer per channel; for up to 8 different times to be idle per map
- * these are common timeouts of libevent's, with which it does not matter how many there are. */
+ * these are common timeouts of libevent's, with which it does not matter how many there are, and of
+ * which a base has room for 256, for good. */
 
 /* The time to be idle: handle_timeout is called, as a handler, in a pass, when d has been in its
  * map for so long without any of these: bytes received or sent by functions of the library, a
