@@ -126,6 +126,9 @@ static int go_on(struct asyncore_map *map, struct attached *a, bool *spent)
     }
     if (r != 0 || *spent)
         return r;
+    map_sweep(map); /* what was closed between the passes */
+    if (loop_is_stopped(map))
+        return STOPPED; /* by a finalize */
     if (ask)
         r = pass_flush(map);
     if (ask && r == 0)
@@ -184,10 +187,11 @@ static bool goes_behind(struct asyncore_map *map, struct attached *a)
 /* Of what predicates have closed: finalize may end it, too, or change what was asked before. */
 static void sweep(struct asyncore_map *map)
 {
-    if (TAILQ_EMPTY(&map->doomed))
-        return;
+    const uint64_t last_order = map->last_order;
+    const size_t changes = map->changes;
+
     map_sweep(map);
-    if (map->length > 0)
+    if (map->changes != changes || map->last_order != last_order || map->gathering > 0)
         attach_run_soon(map);
 }
 
