@@ -165,11 +165,10 @@ static void release(struct asyncore_map *map)
     map->exiting = false;
     event_free(a->event);
     event_del(map->pause);
-    TAILQ_FOREACH (c, &map->channels, in_place) {
+    while ((c = TAILQ_FIRST(&a->pass.batch.channels)))
         batch_remove(c);
-        watch_park(c);
-    }
-    free(a); /* with the batch */
+    free(a);
+    watch_park_all(map);
 }
 
 /* Where the host has stopped libevent between the marks and the pass, or has it look at its events

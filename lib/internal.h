@@ -318,11 +318,17 @@ bool map_pauses(struct channel *c);
 /* event_add, with the priority of the map's events. */
 int map_add_event(const struct asyncore_map *map, struct event *event, const struct timeval *tv);
 
+/* Whether it is attached, and between two runs of its event. */
+static inline bool map_waits_attached(const struct asyncore_map *map)
+{
+    return map->attached && map->depth == 0;
+}
+
 /* Whether events are for the pass that waits. Otherwise nobody serves the map: they are to be taken
  * out of the base, and their channels touched. */
 static inline bool map_gathers(const struct asyncore_map *map)
 {
-    return map->waiting || (map->attached && map->depth == 0);
+    return map->waiting || map_waits_attached(map);
 }
 
 /* --- batch.c --------------------------------------------------------------------------------- */
@@ -343,6 +349,7 @@ void watch_assign(struct channel *c);
 void watch_none(struct channel *c);
 /* Takes the events out of the base until it is asked again. */
 void watch_park(struct channel *c);
+void watch_park_all(struct asyncore_map *map);
 
 /* batch_mark, for callbacks of events: an attached map is to serve c. */
 void watch_mark(struct channel *c, unsigned ready);
@@ -425,7 +432,7 @@ void attach_run_soon(struct asyncore_map *map);
 /* Something has changed between the passes. */
 static inline void attach_wake(struct asyncore_map *map)
 {
-    if (map->attached && map->depth == 0)
+    if (map_waits_attached(map))
         attach_run_soon(map);
 }
 

@@ -213,8 +213,6 @@ void asyncore_map_free(struct asyncore_map *map)
 
 int asyncore_map_set_priority(struct asyncore_map *map, int priority)
 {
-    struct channel *c;
-
     map = map_or_default(map);
     if (!map)
         return -errno;
@@ -225,9 +223,7 @@ int asyncore_map_set_priority(struct asyncore_map *map, int priority)
     wakeup_set_priority(map);
     expt_disarm(map);
     call_set_priorities(map);
-    TAILQ_FOREACH (c, &map->channels, in_place) {
-        watch_park(c);
-    }
+    watch_park_all(map);
     return 0;
 }
 

@@ -3,16 +3,6 @@
 
 #include <errno.h>
 
-/* Some of what is armed is not watched: all of it is taken out, and put back when it is asked. */
-static void rearm_all(struct asyncore_map *map)
-{
-    struct channel *c;
-
-    TAILQ_FOREACH (c, &map->channels, in_place) {
-        watch_park(c);
-    }
-}
-
 static int reinit(struct asyncore_map *map)
 {
     int r = 0;
@@ -25,7 +15,7 @@ static int reinit(struct asyncore_map *map)
     if (map->expt_fd >= 0)
         expt_restart(map);
     if (r < 0)
-        rearm_all(map);
+        watch_park_all(map); /* some of what is armed is not watched: it is put back */
     if (wakeup_reinit(map) < 0 && r == 0)
         r = -errno;
     return r;

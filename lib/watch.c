@@ -102,6 +102,15 @@ void watch_park(struct channel *c)
     channel_touch(c);
 }
 
+void watch_park_all(struct asyncore_map *map)
+{
+    struct channel *c;
+
+    TAILQ_FOREACH (c, &map->channels, in_place) {
+        watch_park(c);
+    }
+}
+
 void watch_release(struct channel *c)
 {
     event_debug_unassign(read_event(c));
