@@ -46,7 +46,7 @@ void attach_notify(struct asyncore_map *map)
 {
     struct attached *a = map->attached;
 
-    if (!a || a->marked)
+    if (a->marked)
         return;
     a->marked = true;
     event_active(a->event, EV_READ, 0);

@@ -423,7 +423,10 @@ int64_t pass_time_left(const struct asyncore_map *map, struct pass *pass);
 bool pass_is_early(const struct pass *pass);
 
 /* Whether someone is ready. */
-bool pass_is_ready(const struct asyncore_map *map);
+static inline bool pass_is_ready(const struct asyncore_map *map)
+{
+    return !TAILQ_EMPTY(&map->batch->channels);
+}
 
 /* Of an attached map: an event has marked a channel; and everyone is to be asked. */
 void attach_notify(struct asyncore_map *map);

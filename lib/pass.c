@@ -133,8 +133,3 @@ bool pass_is_early(const struct pass *pass)
 {
     return clock_now() < pass->deadline;
 }
-
-bool pass_is_ready(const struct asyncore_map *map)
-{
-    return !TAILQ_EMPTY(&map->batch->channels);
-}

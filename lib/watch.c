@@ -30,8 +30,11 @@ static unsigned wanted(const struct channel *c, unsigned direction)
 
 void watch_mark(struct channel *c, unsigned ready)
 {
+    struct asyncore_map *map = dispatcher_of(c)->map;
+
     batch_mark(c, ready);
-    attach_notify(dispatcher_of(c)->map);
+    if (map->attached)
+        attach_notify(map);
 }
 
 static void on_ready(struct channel *c, unsigned direction)
