@@ -123,12 +123,11 @@ static int go_on(struct asyncore_map *map, struct attached *a, bool *spent)
         ask = true;
         r = end_pass(map, a);
         *spent = r == 0 && a->pass.exact && --a->count == 0;
+    } else {
+        map_sweep(map); /* what was closed since the last pass */
     }
     if (r != 0 || *spent)
         return r;
-    map_sweep(map); /* what was closed between the passes */
-    if (loop_is_stopped(map))
-        return STOPPED; /* by a finalize */
     if (ask)
         r = pass_flush(map);
     if (ask && r == 0)

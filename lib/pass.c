@@ -106,8 +106,11 @@ int pass_flush(struct asyncore_map *map)
 int pass_ask(struct asyncore_map *map)
 {
     const bool someone = map->changes > 0 || !TAILQ_EMPTY(&map->asked);
-    int r = watch_ask(map);
+    int r;
 
+    if (map->freed)
+        return STOPPED; /* by a finalize */
+    r = watch_ask(map);
     if (r < 0)
         return r;
     return someone && loop_is_stopped(map) ? STOPPED : 0;

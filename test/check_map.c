@@ -505,6 +505,30 @@ static void finalize_setup(void)
     ender_fails = false;
 }
 
+static unsigned asked;
+
+static int count_asked(struct probe *self)
+{
+    (void)self;
+    asked++;
+    return 1;
+}
+
+/* No predicate is called after that. */
+START_TEST(finalize_frees_the_map_and_nobody_is_asked)
+{
+    struct asyncore_map *in = the_map;
+    struct ender *ender = ender_new(-1, in);
+
+    asked = 0;
+    make(CHANNELS, AF_UNIX, in);
+    probes[1]->hook[PROBE_READABLE] = count_asked;
+    ck_assert_int_eq(asyncore_close(&ender->base), 0);
+    ck_assert_int_eq(asyncore_loop(0, _i, in, 3), ASYNCORE_LOOP_EMPTY);
+    ck_assert_uint_eq(asked, 1);
+}
+END_TEST
+
 /* In the sweep of its own map's pass. */
 START_TEST(finalize_frees_the_map)
 {
@@ -610,6 +634,7 @@ static void add_finalize(Suite *s)
 
     tcase_add_checked_fixture(tc, finalize_setup, NULL);
     tcase_add_loop_test(tc, finalize_frees_the_map, 0, 2);
+    tcase_add_loop_test(tc, finalize_frees_the_map_and_nobody_is_asked, 0, 2);
     tcase_add_test(tc, finalize_frees_the_map_that_ends);
     tcase_add_loop_test(tc, finalize_frees_another_map, 0, 2);
     tcase_add_test(tc, finalize_of_a_failed_new_frees_the_map);
